@@ -1,0 +1,393 @@
+"""The face: the `App`, its entrances, and the default app for scripts that want no object."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import math
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from types import TracebackType
+
+from graceful._arguments import seconds, seconds_or_environment, signal_from
+from graceful._errors import HookError, StateError
+from graceful._hooks import Hook, Hooks, Stage
+from graceful._model import Settings
+from graceful._report import Report
+from graceful._signals import default_signals
+
+TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
+if TYPE_CHECKING:
+    from typing import Any, ParamSpec, Self, TypeVar, overload
+
+    from graceful._guest import Guest
+    from graceful._runner import Runner
+
+    T = TypeVar("T")
+    P = ParamSpec("P")
+else:
+    from graceful._hooks import overload
+
+__all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal", "on_startup", "resource", "run"]
+
+
+class App(Hooks):
+    """
+    A program that ends well, whatever ends it.
+
+    Args:
+        name: What it is called in messages; `None`: the script's name.
+        grace: Seconds from the first cause to the end of everything; `None`: the environment variable
+            `GRACEFUL_GRACE`, else 8, which fits inside the 10 that Docker waits.
+        drain_delay: Seconds to go on serving after the first signal before anything is stopped, because Kubernetes
+            removes endpoints while it sends SIGTERM. Part of the grace. `None`: `GRACEFUL_DRAIN_DELAY`, else 0.
+        signals: What stops the program; `None`: SIGINT, SIGTERM, SIGHUP, and SIGBREAK on Windows. One that the process
+            was started with as ignored (`nohup`, `sh -c 'app &'`) stays ignored.
+        debounce: Seconds without a signal after which the next one is a new request; until then it is the same one.
+        patience: Seconds that a failed task which is not supervised may wait for somebody to retrieve its exception
+            before it counts as a failure of the program. `None`: tasks are not watched, nothing is added to any task,
+            and only what asyncio itself reports counts.
+
+    Raises:
+        TypeError: An argument of the wrong type.
+        ValueError: Negative, NaN, infinite; no such signal, or one that no handler can take; a delay beyond the grace.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        grace: float | None = None,
+        drain_delay: float | None = 0.0,
+        signals: Iterable[Any] | None = None,
+        debounce: float = 0.5,
+        patience: float | None = 1.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(name, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__})")
+        if signals is not None and (isinstance(signals, str) or not isinstance(signals, Iterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"signals must be several signals, such as [signal.SIGTERM], got {signals!r}")
+        stopping = default_signals() if signals is None else tuple(signal_from("signals", each) for each in signals)
+        self._settings = Settings(
+            name=name or os.path.basename(sys.argv[0] if sys.argv else "") or "app",
+            grace=seconds_or_environment("grace", grace, 8.0, positive=True),
+            drain_delay=seconds_or_environment("drain_delay", drain_delay, 0.0),
+            signals=stopping,
+            debounce=seconds("debounce", debounce),
+            patience=None if patience is None else seconds("patience", patience),
+        )
+        if self._settings.drain_delay >= self._settings.grace:
+            raise ValueError(
+                f"drain_delay must be less than the grace it is part of ({self._settings.grace:g} s), "
+                f"got {self._settings.drain_delay:g}"
+            )
+        self._runner: Runner | None = None
+        self._stop_requested = False
+        self._report: Report | None = None
+
+    def __repr__(self) -> str:
+        return f"<graceful.App {self._settings.name!r}>"
+
+    # --- entrances -------------------------------------------------------------------------------------------------
+
+    @overload
+    def run(
+        self,
+        main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> T: ...
+    @overload
+    def run(
+        self,
+        main: None = None,
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None: ...
+    def run(
+        self,
+        main: Any = None,
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> Any:
+        """
+        Run until main returns, a signal comes, something fails or `stop()` is called; then clean up, and end.
+
+        Owns the loop, and in the main thread the signals. In another thread it works without signals.
+
+        Args:
+            main: A coroutine, or a coroutine function without required parameters; `None`: run until stopped.
+            debug: asyncio's debug mode; `None`: as `PYTHONASYNCIODEBUG` says.
+            loop_factory: What makes the loop, such as `uvloop.new_event_loop`; `None`: asyncio's own.
+
+        Returns:
+            What main returned; `None` where `stop()` came before that.
+
+        Raises:
+            Interrupted: SIGINT came, or another signal before main was done. Uncaught, the process dies by it.
+            BaseException: What main, a task, a callback or a hook raised and nobody dealt with.
+            StateError: The app is running already, or a loop is running in this thread.
+            OrderError: The hooks' `after=` cannot be satisfied.
+        """
+        from graceful._runner import Runner  # here, to save 5 ms in all that only registers hooks or prints its --help
+
+        self._refuse_if_running(main)
+        coroutine = None if main is None else _coroutine(main)
+        try:
+            runner = self._runner = Runner([*self._hooks()], self._settings, owns_loop=True)
+        except BaseException:
+            if coroutine is not None:
+                coroutine.close()
+            raise
+        try:
+            if self._stop_requested:
+                runner.inbox.stop()
+            raised, result = runner.run(coroutine, debug, loop_factory)
+        finally:
+            self._over(runner)
+        try:
+            if raised is not None:
+                raise raised
+            return result
+        finally:
+            del raised  # or the exception, its traceback and this frame would keep each other alive
+
+    async def __aenter__(self) -> Self:
+        """
+        Start the app in a loop that somebody else owns: startup hooks, resources, background tasks; no signals.
+
+        Raises:
+            StateError: The app is running already, or was told to stop before the block could begin.
+            BaseException: What a startup hook raised, after what was started was cleaned up.
+        """
+        from graceful._guest import Guest  # here for the same reason
+
+        if self._runner is not None:
+            raise StateError(f"{self!r} is running already")
+        guest = self._runner = Guest([*self._hooks()], self._settings)
+        try:
+            if self._stop_requested:
+                guest.inbox.stop()
+            await guest.enter()
+        except BaseException:
+            self._over(guest)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Shut down. What failed meanwhile leaves the block as an exception."""
+        guest: Guest = self._runner  # type: ignore[assignment]
+        try:
+            return await guest.leave(error)
+        finally:
+            self._over(guest)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
+        """The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`."""
+        async with self:
+            yield
+
+    def _refuse_if_running(self, main: Any) -> None:
+        why = None
+        if self._runner is not None:
+            why = f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
+        elif _loop_is_running():
+            why = "run() cannot be called while a loop runs in this thread: use `async with app:` there"
+        if why is not None:
+            if inspect.iscoroutine(main):
+                main.close()
+            raise StateError(why)
+
+    def _over(self, runner: Runner) -> None:
+        self._runner = None
+        self._stop_requested = False
+        self._report = runner.report or self._report
+
+    # --- on a running app ------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """
+        Begin the shutdown. From any thread, from a signal handler, more than once; before `run()` it makes that end.
+
+        Not an error: `run()` returns main's result if main still ended by itself, else `None`.
+        """
+        runner = self._runner
+        if runner is None:
+            self._stop_requested = True
+        else:
+            runner.inbox.stop()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the shutdown has begun: for a readiness probe."""
+        return self._runner is not None and self._runner.inbox.stopping
+
+    @property
+    def report(self) -> Report | None:
+        """What happened at the last shutdown; `None` before the first."""
+        return self._report
+
+    def remaining(self) -> float:
+        """
+        Seconds left to the caller: in a hook what is left of its own slice, elsewhere of the grace.
+
+        Infinity while the app is not stopping; never negative.
+        """
+        runner = self._runner
+        return math.inf if runner is None else runner.life.remaining()
+
+    async def wait_stopping(self) -> None:
+        """
+        Wait until the shutdown begins.
+
+        A task that has ever waited here has asked to be told, and is given the drain's share of the grace to end by
+        itself before it is cancelled.
+        """
+        while await self.sleep(math.inf):
+            pass
+
+    async def sleep(self, delay: float) -> bool:
+        """
+        Sleep, unless the shutdown begins: `while await app.sleep(5): ...`.
+
+        Args:
+            delay: Seconds; infinity sleeps until the shutdown begins.
+
+        Returns:
+            `True` after `delay` seconds, `False` as soon as the shutdown begins. As with `wait_stopping`, the task is
+            given a share of the grace to end by itself.
+
+        Raises:
+            StateError: The app is not running.
+        """
+        delay = math.inf if delay == math.inf else seconds("delay", delay)
+        return await self._running("sleep()").life.sleep(delay)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        drain: bool = False,
+    ) -> asyncio.Task[T]:
+        """
+        Start a supervised task: if it fails, the program hears of it at once, whether or not anybody awaits it.
+
+        Args:
+            coro: The coroutine.
+            name: The task's name; `None`: one is made up.
+            context: The context it runs in; `None`: a copy of the current one.
+            drain: The shutdown waits for it before it cancels anything.
+
+        Raises:
+            TypeError: `coro` is not a coroutine.
+            StateError: The app is not running.
+        """
+        if not inspect.iscoroutine(coro):
+            raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
+        try:
+            runner = self._running("create_task()")
+        except StateError:
+            coro.close()
+            raise
+        return runner.life.tasks.create(coro, name=name, context=context, drain=drain)
+
+    @contextlib.asynccontextmanager
+    async def critical(self, label: str = "") -> AsyncGenerator[None, None]:
+        """
+        A block that the shutdown does not cancel: it waits until the block ends, or the budget for waiting does.
+
+        Args:
+            label: What it is called in messages.
+        """
+        runner = self._running("critical()")
+        task = asyncio.current_task()
+        assert task is not None
+        task = runner.life.stand_in(task)
+        runner.life.tasks.enter_critical(task, label)
+        try:
+            yield
+        finally:
+            runner.life.tasks.leave_critical(task)
+
+    async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
+        """
+        Enter a context manager now and exit it in the cleanup, before what was acquired earlier.
+
+        Raises:
+            StateError: The app is not running.
+            TypeError: `cm` is not an async context manager.
+        """
+        self._running("enter_async_context()")
+        if not hasattr(cm, "__aenter__") or not hasattr(cm, "__aexit__"):
+            raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}")
+        value = await cm.__aenter__()
+        self._push(functools.partial(cm.__aexit__, None, None, None))
+        return value
+
+    def push_async_callback(
+        self, callback: Callable[P, Awaitable[object] | None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Callable[P, Awaitable[object] | None]:
+        """
+        Have `callback(*args, **kwargs)` called in the cleanup, before what was acquired earlier. Returns `callback`.
+
+        During the shutdown it is accepted too, and then run next.
+
+        Raises:
+            StateError: The app is not running.
+            TypeError: `callback` cannot be called.
+        """
+        if not callable(callback):
+            raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
+        self._push(functools.partial(callback, *args, **kwargs))
+        return callback
+
+    def _push(self, call: Callable[[], Any]) -> None:
+        self._running("push_async_callback()").life.pushed.append(Hook(call, Stage.CLEANUP))
+
+    def _running(self, call: str) -> Runner:
+        if self._runner is None:
+            raise StateError(f"{call} needs a running app: call it inside run() or `async with app:`")
+        return self._runner
+
+
+def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
+    """Main as a coroutine, from a coroutine or a coroutine function."""
+    if inspect.iscoroutine(main):
+        return main
+    if not callable(main):
+        raise HookError(f"run() takes a coroutine or a coroutine function, got {main!r}: write run(main)")
+    made = main()
+    if not inspect.iscoroutine(made):
+        raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
+    return made
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+app = App()
+background = app.background
+on_exception = app.on_exception
+on_shutdown = app.on_shutdown
+on_signal = app.on_signal
+on_startup = app.on_startup
+resource = app.resource
+run = app.run

@@ -1,0 +1,110 @@
+"""
+A guest: an app inside a loop that somebody else owns (uvicorn, pytest, a notebook, `asyncio.run`).
+
+The block of `async with app:` takes main's place. A task stands in for it: when the shutdown cancels that task, the
+block is cancelled, and the task ends when the block has been left. Nothing else differs, except that only tasks created
+through the app are stopped, and that signals are the owner's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from graceful._errors import Interrupted, StateError
+from graceful._hooks import Hook
+from graceful._life import LifeTask
+from graceful._machine import Sighting, State
+from graceful._model import Cause, Kind, Settings
+from graceful._pace import resolve
+from graceful._runner import Runner
+
+__all__ = ["Guest"]
+
+
+class Guest(Runner):
+    """A run of an app inside a block."""
+
+    def __init__(self, hooks: Sequence[Hook], settings: Settings) -> None:
+        super().__init__(hooks, settings, owns_loop=False)
+        loop = asyncio.get_running_loop()
+        body = asyncio.current_task()
+        assert body is not None
+        self._body = body
+        self._cancelled = False
+        self.life.body = body
+        self._left = asyncio.Event()
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._task: LifeTask | None = None
+
+    async def enter(self) -> None:
+        """Start; raises what a failed start raised, after what was started was cleaned up."""
+        loop = asyncio.get_running_loop()
+        task = self._task = LifeTask(self._stay(loop), loop, self.inbox.stop)
+        task.add_done_callback(lambda _: resolve(self._ready, None))
+        cancelled = await self._outlast(self._ready)
+        if cancelled is not None or task.done():
+            self._left.set()
+            await self._outlast(task)
+            task.result()
+            why = "the app was told to stop before the block could begin"
+            raise cancelled or self.conclude() or StateError(why)
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
+        assert self._task is not None
+        self._left.set()
+        ours = self._cancelled and isinstance(error, asyncio.CancelledError)
+        if error is None:
+            self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
+        elif isinstance(error, asyncio.CancelledError):
+            self.inbox.stop()
+        else:
+            self.life.fail(error, "the block failed", task=self.life.main)
+        cancelled = await self._outlast(self._task)
+        self._task.result()
+        raised = self.conclude()
+        if self._cancelled:
+            ours = self._body.uncancel() == 0 and ours
+        if raised is error is not None or (isinstance(raised, Interrupted) and isinstance(error, KeyboardInterrupt)):
+            return False  # it leaves the block as it is
+        if raised is not None:
+            raise raised
+        if cancelled is not None:
+            raise cancelled
+        return ours or (error is not None and not isinstance(error, asyncio.CancelledError))
+
+    async def _outlast(self, future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+        """Wait to the end, however often the waiting task is cancelled: the grace is the limit."""
+        cancelled = None
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self.inbox.stop()
+        return cancelled
+
+    async def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.inbox.loop = loop
+        crashes = self.watch(loop)
+        try:
+            await self.life.live(self._open)
+        finally:
+            self.inbox.enter(State.OVER)
+            crashes.detach()
+
+    def _open(self) -> asyncio.Future[Any]:
+        resolve(self._ready, None)
+        return self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False)
+
+    async def _stand_in(self) -> None:
+        try:
+            await self._left.wait()
+        except asyncio.CancelledError:
+            if not self._left.is_set():
+                self._cancelled = True
+                self._body.cancel()
+                await self._left.wait()

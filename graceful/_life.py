@@ -1,0 +1,427 @@
+"""
+The life of a run, inside its loop: start, serve, wind down.
+
+It is a coroutine in a task that cannot be cancelled, and everything it waits for is either news or has a limit. When
+it has ended the loop stops, not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import signal
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from graceful._alarm import Unblocked
+from graceful._budget import HURRY, drain_until, half_of_rest
+from graceful._console import tell
+from graceful._errors import Interrupted
+from graceful._exit import end_child
+from graceful._hooks import Hook, Stage
+from graceful._inbox import Inbox
+from graceful._journal import Journal
+from graceful._machine import Sighting, State
+from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict
+from graceful._pace import Pace, resolve
+from graceful._plan import Plan, plan, startups_of
+from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
+from graceful._stacks import await_chain, strip_our_frames, tip
+from graceful._tasks import Tasks
+
+__all__ = ["Life", "LifeTask", "leave_behind"]
+
+#: Tasks that would not end. Held, so that no garbage collector throws GeneratorExit into them while the program runs.
+_left_behind: set[asyncio.Future[Any]] = set()
+
+
+def leave_behind(task: asyncio.Future[Any]) -> None:
+    """It was told, or is part of what was: nobody is to cancel it again, or to say that it was destroyed."""
+    if not task.done():
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        _left_behind.add(task)
+        task.add_done_callback(_left_behind.discard)
+
+
+class LifeTask(asyncio.Task[None]):
+    """The task of the heart. Whoever cancels all tasks of a loop asks it to stop; it cleans up all the same."""
+
+    def __init__(
+        self, live: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, asked: Callable[[], None]
+    ) -> None:
+        super().__init__(live, loop=loop, name="graceful")
+        self._asked = asked
+        # Not in `asyncio.all_tasks()`: whoever gathers all tasks would wait for the one that waits for him.
+        asyncio.tasks._unregister_task(self)
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - it is asyncio's signature
+        """Ask instead of cancelling."""
+        self._asked()
+        return False
+
+
+class Life:
+    """
+    Args:
+        hooks: Every hook, in the order of registration.
+        owns_loop: Whether every task of the loop is ours to stop, or only those that were created through us.
+
+    Attributes:
+        tasks: The supervised tasks.
+        pushed: What was acquired while running, to be released before the registered hooks.
+        result: What main returned.
+        body: The task that a guest's block runs in; `None` where there is none.
+        finished: Whether main ended by itself.
+    """
+
+    def __init__(
+        self, hooks: Sequence[Hook], settings: Settings, pace: Pace, journal: Journal, *, owns_loop: bool
+    ) -> None:
+        self.tasks = Tasks(self.task_ended)
+        self.pushed: deque[Hook] = deque()
+        self._listeners: set[asyncio.Future[bool]] = set()
+        self.signalled: deque[signal.Signals] = deque()
+        self.result: Any = None
+        self.finished = False
+        self.main: asyncio.Future[Any] | None = None
+        self.body: asyncio.Task[Any] | None = None
+        self.inbox: Inbox
+        self._hooks = hooks
+        self._pid = os.getpid()
+        self._settings = settings
+        self._pace = pace
+        self._journal = journal
+        self._owns_loop = owns_loop
+        self._drains = plan(self.hooks_of(Stage.DRAIN))
+        self._cleanups = plan(self.hooks_of(Stage.CLEANUP, Stage.RESOURCE))
+        self._startups = startups_of(hooks)
+        self._completed: set[Hook] = set()
+        self._residences: dict[Hook, Residence] = {}
+        self._turns: set[Turn] = set()
+        self._starting: Turn | None = None
+        self._drain_end = math.inf
+        self._failing_since = math.inf
+        self._hurry_told = False
+        self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._news: asyncio.Event = asyncio.Event()
+        self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
+
+    def hooks_of(self, *stages: Stage) -> list[Hook]:
+        """The hooks of these stages, in the order of registration."""
+        return [hook for hook in self._hooks if hook.stage in stages]
+
+    # --- what was heard, and who fails -----------------------------------------------------------------------------
+
+    def heed(self) -> None:
+        """In the loop, soon after anything was posted: whoever waits hears of it."""
+        self.inbox.decide_all()
+        if self.inbox.stopping:
+            for listener in self._listeners:
+                resolve(listener, False)
+            if self._starting is not None:
+                self._starting.cut = True
+        self._pace.reconsider()
+        self._news.set()
+        if self._pace.hurried and not self._hurry_told:
+            self._hurry_told = True
+            tell(
+                logging.INFO, f"{self._settings.name} hurries: {HURRY:g} s to clean up; Ctrl-C again to end it at once"
+            )
+
+    def fail(self, error: BaseException, message: str, context: dict[str, Any] | None = None, task: Any = None) -> None:
+        """An exception that nobody handled. The same one is told once, however many ways lead here."""
+        self._end_if_forked(error)
+        cause = self.inbox.cause
+        if self._journal.knows(error) or (cause is not None and cause.exception is error):
+            return
+        at = time.monotonic()
+        strip_our_frames(error)
+        if isinstance(error, Unblocked):
+            what = message if task is None else "main" if task is self.main else self.tasks.label(task)
+            self._gave_up(what, error.stack, "blocked the loop, and was unblocked")
+        elif isinstance(error, KeyboardInterrupt):
+            number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
+            self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, at, signal=number, exception=error))
+        else:
+            context = {"message": message, "exception": error, **(context or {})}
+            self.inbox.post(
+                Sighting.FAILURE, Cause(Kind.EXCEPTION, at, exception=error), Failure(error, message, context, task)
+            )
+
+    def stand_in(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """The task to wait for and to cancel in its place: a guest's block has one."""
+        return self.main if task is self.body and isinstance(self.main, asyncio.Task) else task
+
+    def note(self, context: dict[str, Any]) -> None:
+        """The loop reported what is no failure of the program: one connection of many, a warning."""
+        error = context.get("exception")
+        if error is not None:
+            self._journal.failures.append(Failure(error, str(context.get("message", "")), context))
+
+    def task_ended(self, task: asyncio.Task[Any]) -> None:
+        """A supervised task is done: if it failed, so has the program."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task)
+
+    def main_ended(self, task: asyncio.Task[Any]) -> None:
+        """Main is done, and with it the program."""
+        self._end_if_forked(SystemExit(0) if task.cancelled() else task.exception() or SystemExit(0))
+        if task.cancelled():
+            if not self.inbox.stopping:
+                self.fail(asyncio.CancelledError("main was cancelled"), "main was cancelled", {"task": task}, task)
+        elif (error := task.exception()) is not None and not self._journal.knows(error):
+            self.fail(error, "main failed", {"task": task}, task)
+        elif error is not None:  # it was told already, by the task that main had awaited: main is over all the same
+            self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
+        else:
+            self.result = task.result()
+            self.finished = True
+            self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
+
+    def _end_if_forked(self, error: BaseException) -> None:
+        """A forked child that comes here fell out of its parent's work: the parent's hooks are not for it to run."""
+        if os.getpid() != self._pid:
+            end_child(error)
+
+    async def _handle_all(self) -> None:
+        while self._journal.unhandled:
+            await self._regardless(self._handle(self._journal.unhandled.popleft()))
+
+    async def _handle(self, failure: Failure) -> None:
+        """Ask the on_exception hooks; what none of them deals with stops the program."""
+        at = self._failing_since = min(self._failing_since, time.monotonic())
+        starting = self.inbox.cause is not None and self.inbox.cause.exception is failure.exception
+        dealt_with = False
+        loop = asyncio.get_running_loop()
+        for hook in self.hooks_of(Stage.EXCEPTION):
+            if isinstance(failure.exception, hook.types):
+                offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
+                turn = Turn(hook, self._pace, limit=lambda: half_of_rest(at, at + self._settings.grace))
+                with adopting():
+                    await self._watch(turn, turn.start(*offered), "on_exception")
+                dealt_with = dealt_with or turn.value is True
+        if not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
+            self._journal.errors.append(failure.exception)
+            self.inbox.post(Sighting.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=failure.exception))
+            return
+        if not self._journal.unhandled:
+            self._failing_since = math.inf
+        if failure.task is not None and failure.task is self.main:
+            self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, at))
+
+    # --- start and serve -------------------------------------------------------------------------------------------
+
+    async def live(self, go: Callable[[], asyncio.Future[Any] | None]) -> None:
+        """
+        From the first startup hook to the last task.
+
+        Args:
+            go: Called when the start is over, to start main; not called if the program was told to stop before.
+        """
+        self.inbox.decide_all()
+        await self._start_up()
+        self.inbox.enter(State.RUNNING)
+        if not self.inbox.stopping:
+            try:
+                for hook in self.hooks_of(Stage.BACKGROUND):
+                    self.tasks.create(hook(), name=hook.name, context=None, drain=hook.drain)
+                self.main = go()
+            except (SystemExit, KeyboardInterrupt) as error:  # of an eager task's first step: it leaves create_task
+                self.fail(error, "a task failed in its first step")
+        self._news.set()  # there may be some from before the loop
+        while not self.inbox.stopping:
+            await self._news.wait()
+            self._news.clear()
+            await self._handle_all()
+            while self.signalled:
+                self._react(self.signalled.popleft())
+        assert self.inbox.cause is not None
+        await self._wind_down(self.inbox.cause)
+
+    async def _start_up(self) -> None:
+        self.inbox.enter(State.STARTING)
+        for hook in self.hooks_of(Stage.STARTUP, Stage.RESOURCE):
+            if self.inbox.stopping:
+                return
+            turn = self._starting = Turn(hook, self._pace)
+            outcome = await self._enter(turn) if hook.stage is Stage.RESOURCE else await self._start(turn)
+            self._starting = None
+            if outcome.error is not None:
+                self.fail(outcome.error, f"{hook} failed", {})
+            elif outcome.verdict is Verdict.CANCELLED and not self.inbox.stopping:
+                self.fail(asyncio.CancelledError(f"{hook} was cancelled"), f"{hook} was cancelled")
+
+    async def _start(self, turn: Turn) -> Outcome:
+        outcome = await self._watch(turn, turn.start(), "startup")
+        if outcome.verdict is Verdict.OK:
+            self._completed.add(turn.hook)
+        return outcome
+
+    async def _enter(self, turn: Turn) -> Outcome:
+        residence = Residence(turn.hook)
+        outcome = await self._watch(turn, residence.enter(turn), "startup", done=residence.entered)
+        if residence.inside:
+            self._completed.add(turn.hook)
+            self._residences[turn.hook] = residence
+            residence.task.add_done_callback(lambda task: None if self.inbox.stopping else self.task_ended(task))
+        return outcome
+
+    def _react(self, number: signal.Signals) -> None:
+        """Run the on_signal hooks; one that still runs runs once more after that, for each signal that came."""
+        for hook in self.hooks_of(Stage.SIGNAL):
+            if number not in hook.signals:
+                continue
+            if hook in self._reacting:
+                self._reacting[hook][number] = None
+            else:
+                self._reacting[hook] = {number: None}
+                self.tasks.create(self._reaction(hook), name=f"{hook.name}", context=None, drain=False)
+
+    async def _reaction(self, hook: Hook) -> None:
+        try:
+            while pending := self._reacting[hook]:
+                number = next(iter(pending))
+                del pending[number]
+                await hook(number)
+        finally:
+            del self._reacting[hook]
+
+    async def sleep(self, delay: float) -> bool:
+        """Sleep, or be told: see `App.sleep`."""
+        if self.inbox.stopping:
+            await asyncio.sleep(0)
+            return False
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
+        self._listeners.add(woken)
+        if (task := asyncio.current_task()) is not None:
+            self._told.add(self.stand_in(task))
+        try:
+            return await woken
+        finally:
+            self._listeners.discard(woken)
+            if timer is not None:
+                timer.cancel()
+
+    def remaining(self) -> float:
+        """Seconds left to the caller: see `App.remaining`."""
+        if not self.inbox.stopping:
+            return math.inf
+        turn = current_turn()
+        # A task that a startup hook created inherited its turn, which is long over.
+        limit = turn.until() if turn is not None and turn in self._turns else self._pace.deadline
+        return max(0.0, limit - self._pace.clock())
+
+    # --- wind down -------------------------------------------------------------------------------------------------
+
+    async def _wind_down(self, cause: Cause) -> None:
+        self._announce(cause)
+        await self._handle_all()
+        with adopting():
+            for step in (self._drain(cause), self._cancel(), self._walk(self._cleanups, self.pushed), self._cancel()):
+                await self._regardless(step)
+
+    async def _regardless(self, step: Coroutine[Any, Any, None]) -> None:
+        """The last resort: whatever goes wrong in a step of our own, the next one is taken, and the error is raised."""
+        try:
+            await step
+        except Exception as error:
+            self._journal.errors.append(error)
+            self.inbox.stop()
+
+    async def _walk(self, hooks: Plan, pushed: deque[Hook]) -> None:
+        await walk(hooks, lambda hook, behind: self._regardless(self._clean_up(hook, behind)), pushed)
+
+    def _announce(self, cause: Cause) -> None:
+        again = "; Ctrl-C again to hurry" if cause.signal is not None else ""
+        name, grace = self._settings.name, self._settings.grace
+        tell(logging.INFO, f"{name} stops: {cause}; {grace:g} s to clean up{again}", app=name, cause=cause, grace=grace)
+
+    async def _drain(self, cause: Cause) -> None:
+        """Go on serving for the delay, stop accepting, and let those finish who were to be waited for, or were told."""
+        delay = self._settings.drain_delay if cause.kind is Kind.SIGNAL else 0.0
+        self._drain_end = drain_until(cause.at, delay, self._pace.deadline)
+        if delay:
+            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await self._pace.settle([never], lambda: self._unless_hurried(cause.at + delay))
+        await self._walk(self._drains, deque())
+        waited_for = {*self.tasks.draining, *self._told}
+        await self._pace.settle(waited_for, self._drain_limit)
+        for _ in range(2):  # whoever awaited one of these comes to its turn, and may end by itself
+            await asyncio.sleep(0)
+
+    def _drain_limit(self) -> float:
+        return self._unless_hurried(self._drain_end)
+
+    def _unless_hurried(self, limit: float) -> float:
+        return -math.inf if self._pace.hurried else limit
+
+    async def _cancel(self) -> None:
+        for task in await self.tasks.cancel(self._work, self._pace):
+            self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
+            leave_behind(task)
+
+    def _work(self) -> set[asyncio.Task[Any]]:
+        """Every task that is to be stopped: on a loop of ours all but the heart's own and those resources live in."""
+        if not self._owns_loop:
+            return {task for task in self.tasks.supervised if not task.done() and task not in _left_behind}
+        spared = {asyncio.current_task(), *(residence.task for residence in self._residences.values())}
+        return asyncio.all_tasks() - spared - _left_behind
+
+    def _gave_up(self, what: str, stack: tuple[str, ...], why: str) -> None:
+        at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()
+        where = stack[0].partition(" in ")[0] if stack else "?"
+        took = max(0.0, time.monotonic() - at)
+        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, "cancel", at, took, stack=stack))
+        tell(logging.WARNING, f"{what} {why}" + (f"; it stood at {tip(stack)}" if stack else ""), stack=stack)
+
+    async def _clean_up(self, hook: Hook, behind: int) -> None:
+        residence = self._residences.get(hook)
+        if hook.stage is Stage.RESOURCE and residence is None:
+            return  # never entered: its outcome at the start says so
+        startups = self._startups.get(hook, ())
+        if startups and self._completed.isdisjoint(startups):
+            self._journal.outcomes.append(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, time.monotonic()))
+            return
+        turn = Turn(hook, self._pace, behind, limit=self._drain_limit if hook.stage is Stage.DRAIN else None)
+        task = turn.start(self.inbox.cause) if residence is None else residence.leave(turn)
+        outcome = await self._watch(turn, task, "drain" if hook.stage is Stage.DRAIN else "cleanup")
+        if outcome.error is not None:
+            self._journal.errors.append(outcome.error)
+
+    async def _watch(self, turn: Turn, task: asyncio.Task[None], stage: str, *, done: Any = None) -> Outcome:
+        self._turns.add(turn)
+        outcome = await take_turn(turn, task, self._pace, done=done, stage=stage)
+        self._turns.discard(turn)
+        if outcome.verdict is Verdict.TIMED_OUT:
+            for late in (task, *turn.tasks):
+                leave_behind(late)
+        self._journal.outcomes.append(outcome)
+        if outcome.error is not None:
+            with contextlib.suppress(Exception):  # an exception may refuse it: a frozen dataclass does
+                outcome.error.add_note(f"in {stage} hook {turn.hook}")
+        if outcome.verdict is Verdict.TIMED_OUT:
+            tell(logging.INFO, f"{stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
+        elif outcome.verdict is Verdict.CANCELLED and not turn.cut:
+            tell(logging.WARNING, f"{stage} hook {turn.hook} was cancelled from inside: not all of it ran")
+        return outcome
+
+    def still_running(self) -> list[str]:
+        """
+        One line for each hook and task that has not ended, for the message that precedes a forced end.
+
+        Who else runs now? Perhaps the main thread, which changes these sets: hence the copies.
+        """
+        now = self._pace.clock()
+        stuck = [
+            (f"hook {turn.hook} since {now - turn.began:.1f} s", await_chain(turn.task)) for turn in [*self._turns]
+        ]
+        stuck += [(self.tasks.label(task), await_chain(task)) for task in [*self.tasks.supervised]]
+        return [f"{what} at {tip(stack)}" if stack else what for what, stack in stuck]

@@ -1,0 +1,276 @@
+"""
+The runner: one run of an app, from outside the loop.
+
+It wires the rooms together, owns loop, signals and the end of the process, and gives back what it borrowed.
+`_guest` is the other way in, where somebody else owns all of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from graceful._alarm import Alarm, Unblocked
+from graceful._console import tell
+from graceful._crashes import Crashes
+from graceful._errors import Interrupted
+from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, exit_now, say
+from graceful._hooks import Hook, Stage
+from graceful._inbox import Inbox
+from graceful._journal import Journal
+from graceful._life import Life, LifeTask, leave_behind
+from graceful._machine import Sighting, State
+from graceful._model import Cause, Kind, Settings, describe
+from graceful._pace import Pace, resolve
+from graceful._report import Report, verdict_of
+from graceful._signals import SignalHandlers, in_main_thread
+from graceful._stacks import thread_lines
+from graceful._watchdog import Watchdog
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """
+    Args:
+        owns_loop: Whether loop, signals and the process are ours.
+
+    Attributes:
+        report: What happened, once the run is over.
+    """
+
+    def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
+        self.report: Report | None = None
+        self.pace = Pace(time.monotonic, self._expect)
+        self.journal = Journal()
+        self.life = Life(hooks, settings, self.pace, self.journal, owns_loop=owns_loop)
+        self.inbox = self.life.inbox = Inbox(
+            settings, self.pace, self.journal, bound=self._bound, force=self._force, heed=self.life.heed
+        )
+        self._settings = settings
+        self._watchdog: Watchdog | None = None
+        self._alarm: Alarm | None = None
+        self._has_main = False
+        self._reactions: set[signal.Signals] = set()
+
+    # --- owner -----------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        main: Coroutine[Any, Any, Any] | None,
+        debug: bool | None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    ) -> tuple[BaseException | None, Any]:
+        """Take the whole road. Returns what there is to raise, and what main returned; see `App.run`."""
+        self._has_main = main is not None
+        with contextlib.ExitStack() as stack:
+            stack.callback(_close, main)
+            if in_main_thread():
+                stack.enter_context(self._borrow_process())
+            loop = (loop_factory or asyncio.new_event_loop)()
+            stack.callback(loop.close)
+            if debug is not None:
+                loop.set_debug(debug)
+            self._drive(loop, main)
+        return self.conclude(), self.life.result
+
+    @contextlib.contextmanager
+    def _borrow_process(self) -> Generator[None, None, None]:
+        """The signal handlers, and what makes a deaf main thread hear; given back in reverse."""
+        reactions = self._reactions = {number for hook in self.life.hooks_of(Stage.SIGNAL) for number in hook.signals}
+        stopping = {*self._settings.signals} - reactions
+        with SignalHandlers(stopping, reactions, self._sighted, self.inbox.decide_all) as handlers:
+            hard = frozenset(int(number) for number in stopping & handlers.taken.keys())
+            self._watchdog = Watchdog(self.inbox.wake, self._expired, self._forced, hard, self._settings)
+            if Alarm.available():
+                self._alarm = Alarm()
+            self.inbox.knock = functools.partial(self._knock, handlers)
+            if self.inbox.cause is not None:  # stop() before run(), or a signal just now
+                self._bound(self.inbox.cause)
+            try:
+                yield
+            finally:
+                self.inbox.knock = None
+                if self._alarm is not None:
+                    self._alarm.disarm()
+                self._watchdog.close()
+
+    def _knock(self, handlers: SignalHandlers) -> None:
+        """From another thread: have the main thread decide, and keep the deadline for it if it is deaf."""
+        handlers.knock()
+        if self._watchdog is not None:
+            self._watchdog.suspect()
+
+    def _sighted(self, number: int) -> None:
+        """A signal handler: between any two bytecodes of the main thread."""
+        sighted = signal.Signals(number)
+        if sighted in self._reactions:
+            self.life.signalled.append(sighted)
+            self.inbox.wake()
+        else:
+            self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, time.monotonic(), signal=sighted))
+
+    def _drive(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
+        """Run the loop until the life has ended, whatever is thrown out of it before."""
+        life = LifeTask(self._live(loop, main), loop, self.inbox.stop)
+        life.add_done_callback(lambda _: loop.stop())
+        while not life.done() and not loop.is_closed():
+            try:
+                loop.run_forever()
+            except Unblocked:
+                continue  # it came to the loop's own code; what was to be unblocked is over
+            except BaseException as error:
+                self.life.fail(error, "raised out of the loop")
+            else:
+                if not life.done():
+                    self.inbox.stop()  # somebody called loop.stop(): it stops after the cleanup
+        if life.done():
+            life.result()
+
+    async def _live(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
+        self.inbox.loop = loop
+        executor = _own_executor(loop)
+        crashes = self.watch(loop)
+        if self._watchdog is not None:
+            self._watchdog.attach()
+        try:
+            await self.life.live(lambda: self._start_main(loop, main))
+            await self._shut_down(loop, executor)
+        finally:
+            self.inbox.enter(State.OVER)
+            if self._watchdog is not None:
+                self._watchdog.detach()
+            crashes.detach()
+
+    def _start_main(
+        self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None
+    ) -> asyncio.Future[Any] | None:
+        if main is None:
+            return None
+        task = loop.create_task(main)
+        task.add_done_callback(self.life.main_ended)
+        return task
+
+    async def _shut_down(self, loop: asyncio.AbstractEventLoop, executor: Executor) -> None:
+        """
+        Async generators and the default executor, both with a limit.
+
+        `loop.shutdown_default_executor(timeout)` keeps its timeout on 3.13 and later only, and not on uvloop. So the
+        executor is ours, and a daemon thread waits for it.
+        """
+        closing = loop.create_task(loop.shutdown_asyncgens())
+        await self.pace.settle([closing], lambda: (self.pace.clock() + self.pace.deadline) / 2)
+        emptied: asyncio.Future[None] = loop.create_future()
+
+        def wait() -> None:
+            executor.shutdown(wait=True, cancel_futures=True)
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(resolve, emptied, None)
+
+        executor.shutdown(wait=False, cancel_futures=True)
+        waiter = threading.Thread(target=wait, name="graceful executor", daemon=True)
+        waiter.start()
+        if await self.pace.settle([closing, emptied], lambda: self.pace.deadline):
+            theirs = loop.create_task(loop.shutdown_default_executor())  # one that the program set in place of ours
+            if not await self.pace.settle([theirs], lambda: self.pace.deadline):
+                leave_behind(theirs)
+        if emptied.done():
+            waiter.join()  # it has said so, and ends: nothing of ours is left behind
+        if not closing.done():
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                leave_behind(task)
+            tell(logging.WARNING, "async generators would not be closed, and are left behind")
+        if not emptied.done() and self.inbox.cause is not None and self.inbox.cause.signal is None:
+            tell(logging.WARNING, "jobs in the default executor still run; the process ends when they do")
+
+    # --- called from the rooms below -------------------------------------------------------------------------------
+
+    def _bound(self, cause: Cause) -> None:
+        """The deadline was fixed or brought forward; perhaps in a signal handler."""
+        if self._watchdog is not None:
+            self._watchdog.arm(self.pace.deadline)
+        if self._alarm is not None:
+            self._alarm.arm()
+            self._alarm.expect((cause.at + self.pace.deadline) / 2)
+
+    def _expect(self, limit: float) -> None:
+        if self._alarm is not None:
+            self._alarm.expect(limit)
+
+    def _force(self, cause: Cause) -> None:
+        self._forced(cause.signal or signal.SIGTERM)
+
+    def _forced(self, number: int) -> None:
+        """In a signal handler; in the watchdog's thread if the main thread is deaf."""
+        taken = signal.Signals(number)
+        self._say_last_words(f"{self._settings.name} is ended by {taken.name}, before its cleanup was over")
+        die_by(taken)
+
+    def _expired(self) -> None:
+        """In the watchdog's thread: the road did not end in time."""
+        grace = self._settings.grace
+        cause = self.inbox.cause or "a signal"
+        self._say_last_words(f"{self._settings.name} did not end within {grace:g} s of {cause}")
+        exit_now(EX_SOFTWARE)
+
+    def _say_last_words(self, what: str) -> None:
+        try:
+            rows = [*self.life.still_running(), *thread_lines()]
+        except Exception as error:  # whatever a hook is called, or its frames look like: the end must come
+            rows = [f"(where it stands cannot be told: {error!r})"]
+        say("\n  ".join([f"graceful: {what}; still running:", *rows]) + "\n")
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> Crashes:
+        """Take the loop's exception handler and task factory."""
+        crashes = Crashes(loop, self._settings.patience, self._crashed, self.life.note)
+        crashes.attach()
+        return crashes
+
+    def _crashed(self, error: BaseException, context: dict[str, Any]) -> None:
+        task = context.get("future", context.get("task"))
+        self.life.fail(error, str(context.get("message", "unhandled exception")), context, task)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def conclude(self) -> BaseException | None:
+        """Make the report, prepare the end of the process where a signal is the cause, and say what there is to raise."""
+        cause = self.inbox.cause
+        assert cause is not None
+        raised = verdict_of(cause, self.journal.errors, finished=self.life.finished, has_main=self._has_main)
+        late = self.inbox.late
+        if raised is None and cause.signal is None and late is not None and late.signal is not None:
+            raised = Interrupted(late.signal)
+        self.report = self.journal.report(cause, time.monotonic() - cause.at, raised)
+        if isinstance(raised, SystemExit):
+            for error in self.journal.errors[1:]:  # a SystemExit prints nothing, so nobody would see what is chained
+                tell(logging.ERROR, f"and while the program stopped: {describe(error)}", error=error)
+        if self._watchdog is not None:
+            if isinstance(raised, Interrupted):
+                die_if_uncaught(raised, self.pace.deadline)
+            elif raised is None and cause.signal is not None:
+                end_in_time(self.pace.deadline)
+        return raised
+
+
+def _close(main: Coroutine[Any, Any, Any] | None) -> None:
+    """Main was never started: without this Python would warn that it was never awaited."""
+    if main is not None and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+        main.close()
+
+
+def _own_executor(loop: asyncio.AbstractEventLoop) -> Executor:
+    # Not at the top: 1 to 2 ms that an import need not pay.
+    from concurrent.futures import ThreadPoolExecutor
+
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    loop.set_default_executor(executor)
+    return executor

@@ -1,0 +1,302 @@
+"""
+Hooks, run one by one or side by side inside a budget, each isolated from the others.
+
+Nothing here is awaited without a limit. `asyncio.wait_for` and `asyncio.timeout` are no limit: they wait for whoever
+swallows the cancellation (measured: 2.3 s for a limit of 0.3 s). So a hook is a task of its own that is watched from
+outside: out of time it is cancelled, gets a moment to unwind, and is then left behind.
+
+What a hook leaves behind belongs to it: tasks it started, and tasks that these started, are part of its turn. They
+are known by a context variable, which every task inherits from the one that created it; a task factory that reads it
+is set for the time of the shutdown only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import math
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+from graceful._alarm import Unblocked
+from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
+from graceful._errors import HookError, HookTimeout
+from graceful._exit import end_child
+from graceful._hooks import Hook
+from graceful._model import Outcome, Verdict
+from graceful._pace import Pace, resolve
+from graceful._plan import Plan
+from graceful._stacks import await_chain, strip_our_frames
+
+__all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn", "walk"]
+
+
+class Turn:
+    """
+    A hook's turn: from its start until it and all it left behind have ended, or its time has.
+
+    Args:
+        behind: How many hooks wait for it, one after the other.
+        limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
+
+    Attributes:
+        cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        task: The task it runs in, once it was started.
+        tasks: The tasks that were created in it and have not ended.
+        value: What the hook returned.
+        error: What it raised.
+    """
+
+    def __init__(self, hook: Hook, pace: Pace, behind: int = 0, *, limit: Callable[[], float] | None = None) -> None:
+        self.hook = hook
+        self.cut = False
+        self.tasks: set[asyncio.Future[Any]] = set()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.began = pace.clock()
+        self.task: asyncio.Task[None] | None = None
+        self._pace = pace
+        self._behind = behind
+        self._limit = limit
+
+    def until(self) -> float:
+        """When its time is up, on the pace's clock."""
+        if self.cut:
+            return -math.inf
+        timeout = math.inf if self.hook.timeout is None else self.hook.timeout
+        limit = math.inf if self._limit is None else self._limit()
+        return min(self._slice.until, limit, self.began + timeout)
+
+    def over(self) -> float:
+        """When it is given up, if it has been cancelled now: after a moment, and within its slice."""
+        now = self._pace.clock()
+        if self.cut:  # a start that is broken off may have much to undo
+            return half_of_rest(now, self._pace.deadline)
+        return max(now, min(now + MOMENT, self._slice.over))
+
+    @property
+    def _slice(self) -> Slice:
+        return slice_of(max(self.began, self._pace.since), self._pace.deadline, self._behind)
+
+    def raised(self, error: BaseException) -> None:
+        """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
+        if isinstance(error, Unblocked):
+            self.error = HookTimeout(self.hook.name, self._pace.clock() - self.began, error.stack)
+        else:
+            self.error = strip_our_frames(error)
+
+    def adopt(self, task: asyncio.Future[Any]) -> None:
+        """A task was created by the hook, or by one that it created."""
+        if not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def carry(self, *offered: Any) -> None:
+        """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
+        pid = os.getpid()
+        try:
+            self.value = await self.hook(*offered)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.raised(error)
+        if os.getpid() != pid:
+            end_child(self.error or SystemExit(0))
+
+    def start(self, *offered: Any) -> asyncio.Task[None]:
+        """Run the hook in a task of its own, in a context that tells its children whose they are."""
+        context = copy_context()
+        context.run(_TURN.set, self)
+        # Not by the loop's factory: that is somebody else's, and may take fewer arguments, or start it eagerly.
+        self.task = asyncio.Task(self.carry(*offered), name=f"graceful {self.hook.name}", context=context)
+        return self.task
+
+
+_TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
+
+
+def current_turn() -> Turn | None:
+    """The turn that the running code belongs to, if any."""
+    return _TURN.get()
+
+
+@contextlib.contextmanager
+def adopting() -> Generator[None, None, None]:
+    """Set a task factory, on top of the one that is there, by which a turn learns of the tasks created in it."""
+    running = asyncio.get_running_loop()
+    factory: Any = running.get_task_factory()
+
+    def create(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        task = asyncio.Task(coro, loop=loop, **options) if factory is None else factory(loop, coro, **options)
+        context = options.get("context")
+        turn = _TURN.get() if context is None else context.get(_TURN)
+        if turn is not None:
+            turn.adopt(task)
+        return task
+
+    running.set_task_factory(create)
+    try:
+        yield
+    finally:
+        running.set_task_factory(factory)
+
+
+class Residence:
+    """
+    A resource, living in one task from its first half to its second.
+
+    One task, so that an `async with`, a `TaskGroup` or a cancel scope around the `yield` is left by the task that
+    entered it, and so that a child that fails inside such a group cancels the resource and nothing else.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        loop = asyncio.get_running_loop()
+        self.hook = hook
+        self.entered: asyncio.Future[None] = loop.create_future()
+        self._leave: asyncio.Future[Turn] = loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether its first half is over and its second is owed."""
+        return not self.task.done() and self.entered.done()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task it lives in, once it was told to enter."""
+        assert self._task is not None
+        return self._task
+
+    def enter(self, turn: Turn) -> asyncio.Task[None]:
+        """Start its first half; `entered` is done when that is over, whatever came of it."""
+        self._task = asyncio.Task(self._live(turn), name=f"graceful {self.hook.name}")
+        self.task.add_done_callback(lambda _: resolve(self.entered, None))
+        return self.task
+
+    def leave(self, turn: Turn) -> asyncio.Task[None]:
+        """Start its second half; the task is done when that is over."""
+        turn.task = self.task
+        if not self._leave.done():
+            self._leave.set_result(turn)
+        return self.task
+
+    async def _live(self, turn: Turn) -> None:
+        generator = self.hook.function()
+        try:
+            if not await self._step(generator):
+                raise HookError(f"{self.hook} must yield once, and ended before its yield")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            turn.raised(error)
+            return
+        resolve(self.entered, None)
+        try:
+            turn = await self._leave
+        except asyncio.CancelledError as cancelled:
+            # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
+            await self._throw(generator, cancelled)
+            return
+        _TURN.set(turn)
+        try:
+            if await self._step(generator):
+                await self._throw(generator, GeneratorExit())
+                raise HookError(f"{self.hook} must yield once, and came to a second yield")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            turn.raised(error)
+
+    async def _step(self, generator: Any) -> bool:
+        """Go on to the next yield; `False` if there is none."""
+        try:
+            if inspect.isasyncgen(generator):
+                await anext(generator)
+            else:
+                next(generator)
+        except (StopAsyncIteration, StopIteration):
+            return False
+        return True
+
+    async def _throw(self, generator: Any, error: BaseException) -> None:
+        try:
+            if inspect.isasyncgen(generator):
+                await generator.athrow(error)
+            else:
+                generator.throw(error)
+        except (StopAsyncIteration, StopIteration, GeneratorExit):
+            pass
+
+
+async def take_turn(
+    turn: Turn, task: asyncio.Task[None], pace: Pace, *, done: asyncio.Future[Any] | None = None, stage: str
+) -> Outcome:
+    """
+    Watch a hook's task until it and what it left behind have ended, or its time has.
+
+    Args:
+        done: What ends the hook's own part, where that is not the end of its task.
+        stage: The step of the sequence, for the outcome.
+    """
+    in_time = await pace.settle([done or task], turn.until)
+    while in_time and (left := [child for child in turn.tasks if not child.done()]):
+        in_time = await pace.settle(left, turn.until)
+    stack: tuple[str, ...] = ()
+    if not in_time:
+        stack = next((chain for each in (task, *turn.tasks) if (chain := await_chain(each))), ())
+        if not turn.cut:
+            turn.raised(HookTimeout(turn.hook.name, pace.clock() - turn.began, stack))
+        late: list[asyncio.Future[Any]] = [task, *turn.tasks]
+        for each in late:
+            each.cancel()
+        over = turn.over()
+        await pace.settle(late, lambda: over)
+    elif isinstance(turn.error, HookTimeout):
+        stack = turn.error.stack
+    return Outcome(
+        hook=turn.hook.name,
+        verdict=_verdict(turn, task, in_time),
+        where=turn.hook.where,
+        stage=stage,
+        at=turn.began,
+        took=pace.clock() - turn.began,
+        error=turn.error,
+        stack=stack,
+    )
+
+
+def _verdict(turn: Turn, task: asyncio.Task[None], in_time: bool) -> Verdict:
+    if isinstance(turn.error, HookTimeout) and turn.error.hook == turn.hook.name:
+        return Verdict.TIMED_OUT
+    if turn.error is not None:
+        return Verdict.RAISED
+    return Verdict.CANCELLED if not in_time or (task.done() and task.cancelled()) else Verdict.OK
+
+
+async def walk(plan: Plan, run: Callable[[Hook, int], Awaitable[None]], pushed: deque[Hook]) -> None:
+    """
+    Run each hook of the plan as soon as those it needs have ended, and before the next one what was pushed meanwhile.
+
+    Args:
+        run: Runs one hook to the end of its turn, given how many wait behind it; never raises.
+        pushed: What was acquired while running; the last is released first.
+    """
+    sorter = plan.sorter()
+    running: dict[asyncio.Future[None], Hook] = {}
+    while pushed or sorter.is_active():
+        while pushed:
+            await run(pushed.pop(), len(pushed) + max(plan.behind.values(), default=-1) + 1)
+        ready = sorter.get_ready() if sorter.is_active() else ()
+        if len(ready) == 1 and not running:  # the chain: one hook needs nobody to wait for several
+            await run(ready[0], plan.behind[ready[0]])
+            sorter.done(ready[0])
+            continue
+        for hook in ready:
+            running[asyncio.ensure_future(run(hook, plan.behind[hook]))] = hook
+        if running:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            sorter.done(*(running.pop(task) for task in done))

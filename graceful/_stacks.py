@@ -1,0 +1,126 @@
+"""
+Where something stands: a task down to its innermost await, a thread down to its running frame.
+
+`Task.get_stack()` shows the outermost frame of a suspended coroutine only. What one wants to know is at the other end
+of the chain of awaits, so it is walked here (3.14's `asyncio.capture_call_graph` does the same).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from types import FrameType
+
+TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["await_chain", "frame_lines", "may_interrupt", "short_path", "strip_our_frames", "thread_lines", "tip"]
+
+
+_LOOP_CODE = {"asyncio", "selectors", "graceful", "uvloop"}
+_STDLIB = os.path.dirname(os.__file__)
+_OURS = (os.path.dirname(__file__), os.path.join(_STDLIB, "asyncio"))
+
+
+def short_path(path: str) -> str:
+    """`path` as one would import it, `asyncio/locks.py`, or below the working directory; else as it is."""
+    # A Path in sys.path is ignored by Python, and so it is here.
+    folders = {_STDLIB, *filter(lambda folder: type(folder) is str, sys.path)}
+    with contextlib.suppress(OSError):  # the working directory may be gone
+        folders.add(os.getcwd())
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1 and path.startswith(folder + os.sep):
+            return path[len(folder) + 1 :]
+    return path
+
+
+def tip(stack: tuple[str, ...]) -> str:
+    """The end of a stack in one line: the innermost frame, and the innermost outside the standard library."""
+    theirs = [line for line in stack[:-1] if not os.path.isfile(os.path.join(_STDLIB, line.partition(":")[0]))]
+    standard = os.path.isfile(os.path.join(_STDLIB, stack[-1].partition(":")[0]))
+    return " < ".join([stack[-1], *theirs[-1:]]) if standard else stack[-1]
+
+
+def await_chain(awaitable: Any) -> tuple[str, ...]:
+    """One line a frame, outermost first, for a task or coroutine that is suspended; what it waits for comes last."""
+    lines: list[str] = []
+    inner = awaitable.get_coro() if hasattr(awaitable, "get_coro") else awaitable
+    while inner is not None and len(lines) < 100:
+        frame = _first(inner, "cr_frame", "gi_frame", "ag_frame")
+        if frame is None:
+            break
+        lines.append(_line(frame))
+        inner = _first(inner, "cr_await", "gi_yieldfrom", "ag_await")
+    return tuple(lines)
+
+
+def may_interrupt(frame: FrameType | None) -> bool:
+    """
+    Whether an exception raised in `frame` hits somebody's code, and not a piece of this package at work.
+
+    Somebody's code is called by the loop, or by us in these few places; walking out, one of them comes first.
+    """
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith("graceful."):
+            return frame.f_code.co_name in ("_drive", "__call__", "_step")
+        frame = frame.f_back
+    return False
+
+
+def _is_loop_code(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _LOOP_CODE
+
+
+def frame_lines(frame: FrameType | None) -> tuple[str, ...]:
+    """
+    One line a frame, outermost first, for somebody's code that is running: what the loop called, down to where it is.
+
+    Empty where the loop itself is all that runs: beyond our own `_drive` are the callers of `run()`, who only wait.
+    """
+    lines: list[str] = []
+    while frame is not None and not (_is_loop_code(frame) and (lines or frame.f_code.co_name == "_drive")):
+        if not _is_loop_code(frame):
+            lines.append(_line(frame))
+        frame = frame.f_back
+    return tuple(reversed(lines))
+
+
+def thread_lines() -> list[str]:
+    """Every thread that runs somebody's code, with its innermost frames, for the message before a forced end."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines: list[str] = []
+    for ident, frame in sys._current_frames().items():
+        name = names.get(ident, str(ident))
+        idle = frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
+        stack = frame_lines(frame)
+        if stack and not idle and not name.startswith("graceful "):
+            lines += [f"thread {name}:", *(f"    {line}" for line in stack[-6:])]
+    return lines
+
+
+def strip_our_frames(error: BaseException) -> BaseException:
+    """
+    Drop the outermost frames that are this package's or the loop's: the traceback starts where the user's code does.
+
+    They would also keep alive what they were just working on, such as the handle of a task that failed.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and os.path.dirname(traceback.tb_frame.f_code.co_filename) in _OURS:
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
+def _first(owner: Any, *names: str) -> Any:
+    for name in names:
+        found = getattr(owner, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+def _line(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{short_path(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"

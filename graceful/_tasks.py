@@ -1,0 +1,92 @@
+"""Tasks that an app answers for: which are waited for, which may not be cancelled now, and how all are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar
+
+from graceful._budget import half_of_rest
+from graceful._pace import Pace
+
+__all__ = ["Tasks"]
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """
+    Attributes:
+        draining: The supervised tasks that are waited for before anything is cancelled.
+        supervised: All supervised tasks that have not ended.
+    """
+
+    def __init__(self, ended: Callable[[asyncio.Task[Any]], None]) -> None:
+        self.supervised: set[asyncio.Task[Any]] = set()
+        self.draining: set[asyncio.Task[Any]] = set()
+        self._ended = ended
+        self._critical: dict[asyncio.Task[Any], list[str]] = {}
+        self._postponed: set[asyncio.Task[Any]] = set()
+
+    def create(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool
+    ) -> asyncio.Task[T]:
+        """Start a supervised task: `ended` is called with it as soon as it is done."""
+        task: asyncio.Task[T] = asyncio.get_running_loop().create_task(coro, name=name, context=context)
+        self.supervised.add(task)
+        if drain:
+            self.draining.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.supervised.discard(task)
+        self.draining.discard(task)
+        self._ended(task)
+
+    def enter_critical(self, task: asyncio.Task[Any], label: str) -> None:
+        """From here on the shutdown does not cancel it; `label` says what for."""
+        self._critical.setdefault(task, []).append(label)
+
+    def leave_critical(self, task: asyncio.Task[Any]) -> None:
+        """It may be cancelled again; a cancellation that had to wait is made good."""
+        self._critical[task].pop()
+        if not self._critical[task]:
+            del self._critical[task]
+            if task in self._postponed:
+                self._postponed.discard(task)
+                task.cancel()
+
+    def label(self, task: asyncio.Task[Any]) -> str:
+        """What to call it: its name, and the critical block it is in."""
+        label = "".join(f" in critical block {label!r}" for label in self._critical.get(task, [])[-1:])
+        return f"task {task.get_name()!r}{label}"
+
+    async def cancel(self, find: Callable[[], Collection[asyncio.Task[Any]]], pace: Pace) -> set[asyncio.Task[Any]]:
+        """
+        Cancel what `find` finds, and what that starts while it ends; wait for it, but leave a share of the budget.
+
+        Returns:
+            Those that would not end.
+        """
+        limit, since = math.nan, math.nan
+
+        def until() -> float:
+            nonlocal limit, since
+            if since != pace.since:  # the deadline was brought forward: a new share
+                since, limit = pace.since, half_of_rest(pace.clock(), pace.deadline)
+            return limit
+
+        asked: set[asyncio.Task[Any]] = set()
+        in_time = True
+        while (found := {*find()}) and in_time:
+            for task in found - asked:
+                if task in self._critical:
+                    self._postponed.add(task)
+                else:
+                    task.cancel()
+            asked |= found
+            in_time = await pace.settle(found, until) and pace.clock() < until()
+        return {task for task in found if not task.done()}

@@ -1,0 +1,140 @@
+"""
+The watchdog: a thread that hears a signal when the main thread does not, and ends the process when nothing else does.
+
+The main thread can be deaf: a C function that releases the GIL and does not come back (a long query, a key
+derivation) runs no Python handler. A thread that reads the wakeup fd hears the signal all the same. So one idle thread,
+blocked in `recv`, does three things: it wakes the loop for each signal, which closes the race between the
+interpreter's last check and `epoll_wait`; it keeps the deadline; and when that has passed it ends the process.
+
+What was tried instead: `faulthandler.dump_traceback_later(exit=True)` needs no GIL, but its timer is global (pytest
+has it), cannot be saved and restored, and its exit status is always 1. A timer armed in advance would cost wakeups
+in an idle program. An interval timer's handler is Python again: it unblocks Python code (see `_alarm`), never C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from graceful._machine import Action, Machine, Sighting
+from graceful._model import Settings
+
+__all__ = ["LATE", "Watchdog"]
+
+#: Seconds past the deadline at which the process is ended from outside. The road itself is over by then, or stuck.
+LATE = 0.4
+
+#: Seconds after which a main thread that has not followed a third request is deaf.
+_DEAF = 0.3
+
+
+class Watchdog:
+    """
+    Args:
+        heard: Called in the watchdog's thread for each batch of signals: wake the loop.
+        expired: Called in the watchdog's thread when the deadline has passed: end the process.
+        forced: Called in the watchdog's thread for a third request that a deaf main thread did not follow.
+        stopping: The signals that start the grace, for a main thread that does not hear them.
+        settings: Grace and debounce.
+    """
+
+    def __init__(
+        self,
+        heard: Callable[[], None],
+        expired: Callable[[], None],
+        forced: Callable[[int], None],
+        stopping: frozenset[int],
+        settings: Settings,
+    ) -> None:
+        self._heard = heard
+        self._expired = expired
+        self._forced = forced
+        # What the main thread's machine would decide if it heard.
+        self._shadow = Machine(settings.debounce)
+        self._stopping = stopping
+        self._grace = settings.grace
+        self._deadline = math.inf
+        self._previous = -1
+        self._reading, self._writing = socket.socketpair()
+        self._writing.setblocking(False)
+        self._thread = threading.Thread(target=self._watch, name="graceful watchdog", daemon=True)
+
+    def attach(self) -> None:
+        """Take the wakeup fd. In the main thread, inside the running loop: uvloop sets its own when it starts to run."""
+        self._thread.start()
+        self._previous = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+
+    def detach(self) -> None:
+        """Give the wakeup fd back; the deadline is kept all the same."""
+        if self._thread.is_alive():
+            signal.set_wakeup_fd(self._previous)
+        self._previous = -1
+
+    def arm(self, deadline: float) -> None:
+        """End the process `LATE` seconds after `deadline` (`time.monotonic`). Safe in a signal handler."""
+        self._deadline = deadline
+        self._nudge()
+
+    def suspect(self) -> None:
+        """A request was made that the main thread may not hear: the grace begins now, if it has not."""
+        if self._deadline == math.inf:
+            self.arm(time.monotonic() + self._grace)
+
+    def close(self) -> None:
+        """Disarm, and end the thread."""
+        self._deadline = math.inf
+        with contextlib.suppress(OSError):
+            self._writing.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join()
+        self._reading.close()
+        self._writing.close()
+
+    def _nudge(self) -> None:
+        with contextlib.suppress(OSError):  # full: the thread is awake anyway; closed: nobody is left to wake
+            self._writing.send(b"\0")
+
+    def _watch(self) -> None:
+        while True:
+            left = self._deadline + LATE - time.monotonic()
+            if left <= 0:
+                self._expired()
+                return
+            self._reading.settimeout(None if left == math.inf else left)
+            try:
+                numbers = self._reading.recv(4096)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not numbers:
+                return
+            self._hear(numbers.replace(b"\0", b""))
+
+    def _hear(self, numbers: bytes) -> None:
+        if not numbers:
+            return
+        self._forward(numbers)
+        self._heard()
+        requests = [number for number in numbers if number in self._stopping]
+        if not requests:
+            return
+        # Does the main thread arm it, too? Yes, as soon as it hears; a deaf one never does.
+        now = time.monotonic()
+        if self._deadline == math.inf:
+            self._deadline = now + self._grace
+        if self._shadow.decide(Sighting.SIGNAL, now) is Action.FORCE:
+            time.sleep(_DEAF)  # one that hears has died by now
+            self._forced(requests[-1])
+
+    def _forward(self, numbers: bytes) -> None:
+        """To whoever had the wakeup fd before: handlers that a loop factory set on its loop go on working."""
+        if self._previous != -1:
+            with contextlib.suppress(OSError):
+                os.write(self._previous, numbers)
