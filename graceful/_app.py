@@ -19,6 +19,7 @@ from graceful._hooks import Hook, Hooks, Stage
 from graceful._model import Settings
 from graceful._report import Report
 from graceful._signals import default_signals
+from graceful._stacks import caller
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
@@ -302,7 +303,8 @@ class App(Hooks):
         except StateError:
             coro.close()
             raise
-        return runner.life.tasks.create(coro, name=name, context=context, drain=drain)
+        made = f"created at {caller(1)}"
+        return runner.life.tasks.create(coro, name=name, context=context, drain=drain, made=made)
 
     @contextlib.asynccontextmanager
     async def critical(self, label: str = "") -> AsyncGenerator[None, None]:

@@ -1,21 +1,20 @@
 """
 Crashes: exceptions that nobody handles, noticed.
 
-Two ways lead here. The loop's exception handler is asyncio's own, and hears of a failed task only when that is garbage
-collected, which is never while somebody holds it. So tasks are watched as well: a task factory adds a callback that
-looks at each failed task once more after `patience` seconds. `Task._log_traceback` says whether anybody has retrieved
-the exception by then; it is what asyncio's own report at garbage collection goes by.
-
-While it waits, a task is held by nothing but a weak reference: watching must not keep it alive.
+Two ways lead here, and both end in `loop.call_exception_handler`: asyncio's own reports, and failed tasks that nobody
+looks at (see `_patience`). What is fatal goes to the app; the program's own exception handler, if it has set one, hears
+of everything as ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Callable
 from typing import Any
+
+from graceful._overlay import cover
+from graceful._patience import Patience
 
 __all__ = ["Crashes", "is_fatal"]
 
@@ -45,12 +44,12 @@ def is_fatal(context: Context) -> bool:
 
 class Crashes:
     """
-    The loop's exception handler and task factory, for the time of a run.
+    What hears of the loop's unhandled exceptions, for the time of a run.
 
     Args:
         patience: Seconds a failed task may wait for somebody to retrieve its exception; `None`: tasks are not watched.
         fatal: Called in the loop for what must stop the program.
-        harmless: Called in the loop for the rest, before the handler that was there reports it as ever.
+        harmless: Called in the loop for the rest, before it is reported as ever.
     """
 
     def __init__(
@@ -61,66 +60,34 @@ class Crashes:
         harmless: Callable[[Context], None],
     ) -> None:
         self._loop = loop
-        self._patience = patience
+        self._patience = None if patience is None else Patience(loop, patience)
         self._fatal = fatal
         self._harmless = harmless
         self._pid = os.getpid()
-        self._handler_before: Any = None
-        self._factory_before: Any = None
-        self._looking: dict[weakref.ref[asyncio.Future[Any]], asyncio.TimerHandle] = {}
+        self._uncover: Callable[[], None]
 
     def attach(self) -> None:
-        """Take both."""
-        self._handler_before = self._loop.get_exception_handler()
-        self._factory_before = self._loop.get_task_factory()
-        self._loop.set_exception_handler(self._handle)
+        """Begin to hear."""
+        self._uncover = cover(self._loop, "call_exception_handler", self._hearing)
         if self._patience is not None:
-            self._loop.set_task_factory(self._create)
+            self._patience.attach()
 
     def detach(self) -> None:
-        """Give both back; who has not retrieved an exception by now will not do so any more."""
-        for reference in [*self._looking]:
-            self._looking[reference].cancel()
-            self._look_again(reference)
-        self._loop.set_exception_handler(self._handler_before)
-        self._loop.set_task_factory(self._factory_before)
+        """End it; what is still unretrieved is told now."""
+        if self._patience is not None:
+            self._patience.detach()
+        self._uncover()
 
-    def _handle(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        if os.getpid() != self._pid:
-            return  # in a forked child 3.14's loop complains that it is not running, over what the task itself tells
-        if is_fatal(context):
-            self._fatal(context["exception"], context)
-            return
-        if isinstance(context.get("exception"), asyncio.CancelledError):
-            return
-        self._harmless(context)
-        if self._handler_before is None:
-            loop.default_exception_handler(context)
-        else:
-            self._handler_before(loop, context)
+    def _hearing(self, report: Callable[[Context], None]) -> Callable[[Context], None]:
+        def call_exception_handler(context: Context) -> None:
+            if os.getpid() != self._pid:
+                return  # in a forked child 3.14's loop complains that it is not running, over what the task itself tells
+            if is_fatal(context):
+                self._fatal(context["exception"], context)
+                if self._loop.get_exception_handler() is not None:  # asyncio's own would only print it now already
+                    report(context)
+            elif not isinstance(context.get("exception"), asyncio.CancelledError):
+                self._harmless(context)
+                report(context)
 
-    def _create(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-        if self._factory_before is None:
-            task: asyncio.Future[Any] = asyncio.Task(coro, loop=loop, **options)
-        else:
-            task = self._factory_before(loop, coro, **options)
-        if task.done():  # an eager one: a callback would cost a turn of the loop
-            self._ended(task)
-        else:
-            task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Future[Any]) -> None:
-        if getattr(task, "_log_traceback", False) and self._patience is not None:
-            reference = weakref.ref(task)
-            self._looking[reference] = self._loop.call_later(self._patience, self._look_again, reference)
-
-    def _look_again(self, reference: weakref.ref[asyncio.Future[Any]]) -> None:
-        del self._looking[reference]
-        task = reference()
-        if task is None or not getattr(task, "_log_traceback", False):
-            return
-        error = task.exception()  # retrieved now, so that nobody reports it again
-        if error is not None:
-            message = f"nobody retrieved the exception of a task within {self._patience:g} s"
-            self._fatal(error, {"message": message, "exception": error, "future": task})
+        return call_exception_handler

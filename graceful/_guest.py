@@ -98,7 +98,7 @@ class Guest(Runner):
 
     def _open(self) -> asyncio.Future[Any]:
         resolve(self._ready, None)
-        return self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False)
+        return self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False, made="")
 
     async def _stand_in(self) -> None:
         try:

@@ -8,7 +8,6 @@ it has ended the loop stops, not before.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
@@ -28,11 +27,11 @@ from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._machine import Sighting, State
-from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict
+from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, note
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
-from graceful._stacks import await_chain, strip_our_frames, tip
+from graceful._stacks import await_chain, origin, strip_our_frames, tip
 from graceful._tasks import Tasks
 
 __all__ = ["Life", "LifeTask", "leave_behind"]
@@ -134,14 +133,29 @@ class Life:
                 logging.INFO, f"{self._settings.name} hurries: {HURRY:g} s to clean up; Ctrl-C again to end it at once"
             )
 
-    def fail(self, error: BaseException, message: str, context: dict[str, Any] | None = None, task: Any = None) -> None:
-        """An exception that nobody handled. The same one is told once, however many ways lead here."""
+    def fail(
+        self,
+        error: BaseException,
+        message: str,
+        context: dict[str, Any] | None = None,
+        task: Any = None,
+        *,
+        came: str = "",
+    ) -> None:
+        """
+        An exception that nobody handled. The same one is told once, however many ways lead here.
+
+        Args:
+            came: Where from, as a note for who reads its traceback.
+        """
         self._end_if_forked(error)
         cause = self.inbox.cause
         if self._journal.knows(error) or (cause is not None and cause.exception is error):
             return
         at = time.monotonic()
         strip_our_frames(error)
+        if came:
+            note(error, came)
         if isinstance(error, Unblocked):
             what = message if task is None else "main" if task is self.main else self.tasks.label(task)
             self._gave_up(what, error.stack, "blocked the loop, and was unblocked")
@@ -151,7 +165,7 @@ class Life:
         else:
             context = {"message": message, "exception": error, **(context or {})}
             self.inbox.post(
-                Sighting.FAILURE, Cause(Kind.EXCEPTION, at, exception=error), Failure(error, message, context, task)
+                Sighting.FAILURE, Cause(Kind.EXCEPTION, at, exception=error), Failure(error, message, context, task, at)
             )
 
     def stand_in(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
@@ -162,12 +176,13 @@ class Life:
         """The loop reported what is no failure of the program: one connection of many, a warning."""
         error = context.get("exception")
         if error is not None:
-            self._journal.failures.append(Failure(error, str(context.get("message", "")), context))
+            failure = Failure(error, str(context.get("message", "")), context, at=time.monotonic())
+            self._journal.failures.append(failure)
 
-    def task_ended(self, task: asyncio.Task[Any]) -> None:
+    def task_ended(self, task: asyncio.Task[Any], made: str) -> None:
         """A supervised task is done: if it failed, so has the program."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task)
+            self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task, came=f"in {origin(task, made)}")
 
     def main_ended(self, task: asyncio.Task[Any]) -> None:
         """Main is done, and with it the program."""
@@ -230,7 +245,8 @@ class Life:
         if not self.inbox.stopping:
             try:
                 for hook in self.hooks_of(Stage.BACKGROUND):
-                    self.tasks.create(hook(), name=hook.name, context=None, drain=hook.drain)
+                    made = f"registered as a background hook at {hook.where}"
+                    self.tasks.create(hook(), name=hook.name, context=None, drain=hook.drain, made=made)
                 self.main = go()
             except (SystemExit, KeyboardInterrupt) as error:  # of an eager task's first step: it leaves create_task
                 self.fail(error, "a task failed in its first step")
@@ -269,7 +285,8 @@ class Life:
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
-            residence.task.add_done_callback(lambda task: None if self.inbox.stopping else self.task_ended(task))
+            made = f"registered as a resource at {turn.hook.where}"
+            residence.task.add_done_callback(lambda task: None if self.inbox.stopping else self.task_ended(task, made))
         return outcome
 
     def _react(self, number: signal.Signals) -> None:
@@ -281,7 +298,8 @@ class Life:
                 self._reacting[hook][number] = None
             else:
                 self._reacting[hook] = {number: None}
-                self.tasks.create(self._reaction(hook), name=f"{hook.name}", context=None, drain=False)
+                made = f"registered as an on_signal hook at {hook.where}"
+                self.tasks.create(self._reaction(hook), name=hook.name, context=None, drain=False, made=made)
 
     async def _reaction(self, hook: Hook) -> None:
         try:
@@ -405,8 +423,7 @@ class Life:
                 leave_behind(late)
         self._journal.outcomes.append(outcome)
         if outcome.error is not None:
-            with contextlib.suppress(Exception):  # an exception may refuse it: a frozen dataclass does
-                outcome.error.add_note(f"in {stage} hook {turn.hook}")
+            note(outcome.error, f"in {stage} hook {turn.hook}")
         if outcome.verdict is Verdict.TIMED_OUT:
             tell(logging.INFO, f"{stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
         elif outcome.verdict is Verdict.CANCELLED and not turn.cut:

@@ -7,6 +7,7 @@ saves 2 ms at each import: a dataclass compiles every method it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import signal as _signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does withou
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Cause", "Fact", "Failure", "Kind", "Outcome", "Settings", "Verdict", "describe"]
+__all__ = ["Cause", "Fact", "Failure", "Kind", "Outcome", "Settings", "Verdict", "describe", "note"]
 
 
 class Fact:
@@ -74,12 +75,14 @@ class Failure(Fact):
         message: One line that says where it came from.
         context: What the loop's exception handler was called with (see `loop.call_exception_handler`).
         task: The task or future that failed; `None` where there was none (a callback, say).
+        at: When it was noticed, in seconds on `time.monotonic`'s clock.
     """
 
     exception: BaseException
     message: str
     context: Mapping[str, Any]
     task: Any = None
+    at: float = 0.0
 
 
 class Verdict(StrEnum):
@@ -148,3 +151,10 @@ def describe(exception: BaseException) -> str:
     except Exception:  # somebody else's __str__
         text = ""
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
+
+
+def note(exception: BaseException, text: str) -> None:
+    """Add a note to what the user will see, unless it is there already: an exception may be raised in a second run."""
+    if text not in getattr(exception, "__notes__", ()):
+        with contextlib.suppress(Exception):  # it may refuse it: a frozen dataclass does
+            exception.add_note(text)

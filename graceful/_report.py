@@ -39,13 +39,25 @@ class Report(Fact):
         zero = self.cause.at
         rows = [(cause.at - zero, f"{cause.kind}: {cause}") for cause in self.causes]
         rows += [(outcome.at - zero, _outcome_text(outcome)) for outcome in self.outcomes]
+        told = {id(cause.exception) for cause in self.causes}
+        rows += [
+            (failure.at - zero, f"failure: {describe(failure.exception)}, {failure.message}")
+            for failure in self.failures
+            if id(failure.exception) not in told
+        ]
         lines = [f"{at:+9.3f} s  {what}" for at, what in sorted(rows, key=lambda row: row[0])]
         return "\n".join([*lines, f"{self.took:+9.3f} s  over, exit status {self.exit_status}"])
 
 
 def _outcome_text(outcome: Outcome) -> str:
     error = f": {describe(outcome.error)}" if outcome.error is not None else ""
-    return f"{outcome.stage} {outcome.hook} ({outcome.where}) {outcome.verdict} after {outcome.took:.3f} s{error}"
+    stood = [f"\n{'at':>17} {line}" for line in reversed(outcome.stack[-5:])]
+    return "".join(
+        [
+            f"{outcome.stage} {outcome.hook} ({outcome.where}) {outcome.verdict} after {outcome.took:.3f} s{error}",
+            *stood,
+        ]
+    )
 
 
 def verdict_of(

@@ -33,7 +33,7 @@ from graceful._model import Cause, Kind, Settings, describe
 from graceful._pace import Pace, resolve
 from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
-from graceful._stacks import thread_lines
+from graceful._stacks import origin, thread_lines
 from graceful._watchdog import Watchdog
 
 __all__ = ["Runner"]
@@ -237,7 +237,10 @@ class Runner:
 
     def _crashed(self, error: BaseException, context: dict[str, Any]) -> None:
         task = context.get("future", context.get("task"))
-        self.life.fail(error, str(context.get("message", "unhandled exception")), context, task)
+        message = str(context.get("message", "unhandled exception"))
+        # asyncio's own words: `Exception in callback tick() at app.py:7`, `Task exception was never retrieved`
+        came = f"in {origin(task)}: {message}" if task is not None else message.replace("Exception in ", "in ", 1)
+        self.life.fail(error, message, context, task, came=came)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

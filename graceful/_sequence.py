@@ -6,8 +6,8 @@ swallows the cancellation (measured: 2.3 s for a limit of 0.3 s). So a hook is a
 outside: out of time it is cancelled, gets a moment to unwind, and is then left behind.
 
 What a hook leaves behind belongs to it: tasks it started, and tasks that these started, are part of its turn. They
-are known by a context variable, which every task inherits from the one that created it; a task factory that reads it
-is set for the time of the shutdown only.
+are known by a context variable, which every task inherits from the one that created it; it is read where tasks are
+created, for the time of the shutdown only.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
 from graceful._hooks import Hook
 from graceful._model import Outcome, Verdict
+from graceful._overlay import cover
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan
-from graceful._stacks import await_chain, strip_our_frames
+from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 
 __all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn", "walk"]
 
@@ -49,6 +50,7 @@ class Turn:
         tasks: The tasks that were created in it and have not ended.
         value: What the hook returned.
         error: What it raised.
+        stood: Where it was when it was cancelled, if it was.
     """
 
     def __init__(self, hook: Hook, pace: Pace, behind: int = 0, *, limit: Callable[[], float] | None = None) -> None:
@@ -57,6 +59,7 @@ class Turn:
         self.tasks: set[asyncio.Future[Any]] = set()
         self.value: Any = None
         self.error: BaseException | None = None
+        self.stood: tuple[str, ...] = ()
         self.began = pace.clock()
         self.task: asyncio.Task[None] | None = None
         self._pace = pace
@@ -100,7 +103,8 @@ class Turn:
         pid = os.getpid()
         try:
             self.value = await self.hook(*offered)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            self.stood = unwound_lines(error)
             raise
         except BaseException as error:
             self.raised(error)
@@ -126,23 +130,24 @@ def current_turn() -> Turn | None:
 
 @contextlib.contextmanager
 def adopting() -> Generator[None, None, None]:
-    """Set a task factory, on top of the one that is there, by which a turn learns of the tasks created in it."""
-    running = asyncio.get_running_loop()
-    factory: Any = running.get_task_factory()
+    """Cover `create_task`, so that a turn learns of the tasks created in it."""
 
-    def create(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-        task = asyncio.Task(coro, loop=loop, **options) if factory is None else factory(loop, coro, **options)
-        context = options.get("context")
-        turn = _TURN.get() if context is None else context.get(_TURN)
-        if turn is not None:
-            turn.adopt(task)
-        return task
+    def adopt(create_task: Callable[..., asyncio.Future[Any]]) -> Callable[..., asyncio.Future[Any]]:
+        def create(coro: Any, **options: Any) -> asyncio.Future[Any]:
+            task = create_task(coro, **options)
+            context = options.get("context")
+            turn = _TURN.get() if context is None else context.get(_TURN)
+            if turn is not None:
+                turn.adopt(task)
+            return task
 
-    running.set_task_factory(create)
+        return create
+
+    uncover = cover(asyncio.get_running_loop(), "create_task", adopt)
     try:
         yield
     finally:
-        running.set_task_factory(factory)
+        uncover()
 
 
 class Residence:
@@ -245,7 +250,7 @@ async def take_turn(
     in_time = await pace.settle([done or task], turn.until)
     while in_time and (left := [child for child in turn.tasks if not child.done()]):
         in_time = await pace.settle(left, turn.until)
-    stack: tuple[str, ...] = ()
+    stack = turn.stood
     if not in_time:
         stack = next((chain for each in (task, *turn.tasks) if (chain := await_chain(each))), ())
         if not turn.cut:

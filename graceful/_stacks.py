@@ -11,13 +11,24 @@ import contextlib
 import os
 import sys
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["await_chain", "frame_lines", "may_interrupt", "short_path", "strip_our_frames", "thread_lines", "tip"]
+__all__ = [
+    "await_chain",
+    "caller",
+    "frame_lines",
+    "may_interrupt",
+    "origin",
+    "short_path",
+    "strip_our_frames",
+    "thread_lines",
+    "tip",
+    "unwound_lines",
+]
 
 
 _LOOP_CODE = {"asyncio", "selectors", "graceful", "uvloop"}
@@ -55,6 +66,51 @@ def await_chain(awaitable: Any) -> tuple[str, ...]:
         lines.append(_line(frame))
         inner = _first(inner, "cr_await", "gi_yieldfrom", "ag_await")
     return tuple(lines)
+
+
+def unwound_lines(error: BaseException) -> tuple[str, ...]:
+    """One line a frame that `error` came through, outermost first, without ours: where a cancelled task stood."""
+    lines: list[str] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        if os.path.dirname(traceback.tb_frame.f_code.co_filename) != _OURS[0]:
+            lines.append(_line(traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return tuple(lines)
+
+
+def caller(depth: int) -> str:
+    """`file:line in function` of who called the function `depth` frames up. Made once for each place in the code."""
+    frame = sys._getframe(depth + 1)
+    place = id(frame.f_code), frame.f_lasti
+    known = _places.get(place)
+    if known is None:
+        known = _places[place] = _line(frame), frame.f_code
+    return known[0]
+
+
+#: The code objects are kept with their places, so that no other one can come to have the same id.
+_places: dict[tuple[int, int], tuple[str, CodeType]] = {}
+
+
+def origin(future: Any, made: str = "") -> str:
+    """What to call a task or future: its name, the function it runs, and how it was `made`; in debug mode from where."""
+    if not hasattr(future, "get_coro"):
+        return "a future"
+    coro = future.get_coro()
+    code = _first(coro, "cr_code", "gi_code", "ag_code")
+    runs = (
+        code
+        and f" ({coro.__qualname__.rpartition('<locals>.')[2]} at {short_path(code.co_filename)}:{code.co_firstlineno})"
+    )
+    created = [
+        f"{short_path(each.filename)}:{each.lineno} in {each.name}"
+        for each in getattr(future, "_source_traceback", None) or ()
+        if os.path.dirname(each.filename) not in _OURS
+    ]
+    if created:
+        made = f"created at {' < '.join(created[:-4:-1])}"
+    return ", ".join([f"task {future.get_name()!r}{runs or ''}", *([made] if made else [])])
 
 
 def may_interrupt(frame: FrameType | None) -> bool:
@@ -121,6 +177,6 @@ def _first(owner: Any, *names: str) -> Any:
     return None
 
 
-def _line(frame: FrameType) -> str:
+def _line(frame: FrameType, number: int | None = None) -> str:
     code = frame.f_code
-    return f"{short_path(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+    return f"{short_path(code.co_filename)}:{number or frame.f_lineno} in {code.co_qualname}"

@@ -20,31 +20,31 @@ class Tasks:
     """
     Attributes:
         draining: The supervised tasks that are waited for before anything is cancelled.
-        supervised: All supervised tasks that have not ended.
+        supervised: All supervised tasks that have not ended, each with where it came from.
     """
 
-    def __init__(self, ended: Callable[[asyncio.Task[Any]], None]) -> None:
-        self.supervised: set[asyncio.Task[Any]] = set()
+    def __init__(self, ended: Callable[[asyncio.Task[Any], str], None]) -> None:
+        self.supervised: dict[asyncio.Task[Any], str] = {}
         self.draining: set[asyncio.Task[Any]] = set()
         self._ended = ended
+        self._on_done = self._done  # once: a bound method for each task would be 64 bytes for each
         self._critical: dict[asyncio.Task[Any], list[str]] = {}
         self._postponed: set[asyncio.Task[Any]] = set()
 
     def create(
-        self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool
+        self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool, made: str
     ) -> asyncio.Task[T]:
-        """Start a supervised task: `ended` is called with it as soon as it is done."""
+        """Start a supervised task: `ended` is called with it and with how it was `made` as soon as it is done."""
         task: asyncio.Task[T] = asyncio.get_running_loop().create_task(coro, name=name, context=context)
-        self.supervised.add(task)
+        self.supervised[task] = made
         if drain:
             self.draining.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._on_done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self.supervised.discard(task)
         self.draining.discard(task)
-        self._ended(task)
+        self._ended(task, self.supervised.pop(task))
 
     def enter_critical(self, task: asyncio.Task[Any], label: str) -> None:
         """From here on the shutdown does not cancel it; `label` says what for."""

@@ -390,13 +390,13 @@ def test_a_failure_that_nobody_looked_at_when_it_all_ended(app):
 
 
 def test_patience_none_watches_no_task():
-    """patience=None sets no task factory."""
+    """patience=None adds nothing to any task."""
     app = App(patience=None)
 
     async def main():
-        return asyncio.get_running_loop().get_task_factory()
+        return {*vars(asyncio.get_running_loop())} & {"create_task", "run_in_executor"}
 
-    assert app.run(main) is None
+    assert app.run(main) == set()
 
 
 def test_a_task_that_ended_well_is_not_kept_alive(app):
@@ -786,14 +786,16 @@ def test_guest():
     async def theirs():
         other = asyncio.create_task(asyncio.sleep(60))
         loop = asyncio.get_running_loop()
+        before = {*vars(loop)}
         loop.set_exception_handler(handler := lambda *_: None)
         loop.set_task_factory(factory := lambda loop, coro, **kw: asyncio.Task(coro, loop=loop, **kw))
         async with app as same:
             assert same is app
-            assert loop.get_exception_handler() is not handler
             await asyncio.sleep(0.01)
             seen.append("body")
+            assert (handler, factory) == (loop.get_exception_handler(), loop.get_task_factory())
         assert (handler, factory) == (loop.get_exception_handler(), loop.get_task_factory())
+        assert before == {*vars(loop)} - {"_graceful_overlays"}
         assert not other.done()
         other.cancel()
 

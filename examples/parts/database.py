@@ -1,0 +1,17 @@
+"""The database, as a part: open before those who use it start, closed behind them."""
+
+from collections.abc import AsyncIterator
+
+from graceful import Hooks
+
+hooks = Hooks()
+stock: dict[str, int] = {}  # stands in for a connection
+
+
+@hooks.resource
+async def database() -> AsyncIterator[None]:
+    stock.update(apples=3, pears=5)
+    print("database: open")
+    yield
+    print("database: closed with", stock)
+    stock.clear()

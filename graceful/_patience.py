@@ -1,0 +1,152 @@
+"""
+Patience: failed tasks that nobody has looked at yet.
+
+asyncio reports a failed task when it is garbage collected, which is never while somebody holds it. So each task is
+looked at when it is done, and if it failed, once more after a time. `Task._log_traceback` says whether anybody has
+retrieved the exception by then; it is what asyncio's own report goes by. While it waits, a task is held by nothing but
+a weak reference: watching must not keep it alive.
+
+That one fact is not enough. `gather(return_exceptions=True)`, `asyncio.wait` and `as_completed` look at what failed
+early only when the last is done, or its turn has come, and no attribute of the task says that they will. So before the
+alarm is given, those that are under way are looked for, among all objects the garbage collector knows. That takes some
+milliseconds in a program of some size, and is done only when there is something to give alarm about.
+
+Rejected: a subclass of Task that takes note of who waits (a program's own task factory makes the tasks), and the same
+for Future, so that a bare future with an exception would be noticed while somebody holds it: it makes every await of
+one slower, 5 % of an echo server's time. Such a future is reported when it is let go, as asyncio does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import types
+import weakref
+from asyncio import tasks
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from graceful._overlay import cover
+
+__all__ = ["Patience"]
+
+Future = asyncio.Future[Any]
+_Reference = weakref.ref[Future]
+
+#: Those that fail within so many seconds of each other are looked at together.
+_TOGETHER = 0.01
+
+
+class Patience:
+    """
+    Watches what is created in a loop, from `attach` to `detach`, and reports to its exception handler.
+
+    Args:
+        seconds: How long a failed task may wait for somebody to retrieve its exception.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._failed: deque[tuple[float, _Reference]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._uncover: list[Callable[[], None]] = []
+
+    def attach(self) -> None:
+        """Watch every task that is created from now on, and every job that is given to an executor."""
+        for method in ("create_task", "run_in_executor"):
+            self._uncover.append(cover(self._loop, method, self._watching))
+
+    def detach(self) -> None:
+        """End it. Who has not come by now will not come any more."""
+        for uncover in self._uncover:
+            uncover()
+        if self._timer is not None:
+            self._timer.cancel()
+        for _, reference in self._failed:
+            if (task := reference()) is not None:
+                self._report(task)
+        self._failed.clear()
+
+    def _watching(self, create: Callable[..., Future]) -> Callable[..., Future]:
+        ended = self._ended  # once: a bound method for each task would be 64 bytes for each
+
+        def create_watched(*args: Any, **options: Any) -> Future:
+            task = create(*args, **options)
+            if task.done():  # an eager one: a callback would cost a turn of the loop
+                ended(task)
+            else:
+                task.add_done_callback(ended)
+            return task
+
+        return create_watched
+
+    def _ended(self, task: Future) -> None:
+        if _is_unretrieved(task):
+            self._failed.append((self._loop.time() + self._seconds, weakref.ref(task)))
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        now = self._loop.time() + _TOGETHER
+        due: list[Future] = []
+        while self._failed and self._failed[0][0] <= now:
+            task = self._failed.popleft()[1]()
+            if task is not None and _is_unretrieved(task):
+                due.append(task)
+        if self._failed:
+            self._timer = self._loop.call_at(self._failed[0][0], self._look_again)
+        waiting = _waiting_for(due) if due else {}
+        for task in due:
+            if task in waiting:
+                self._wait_for(waiting[task], weakref.ref(task))
+            else:
+                self._report(task)
+
+    def _report(self, task: Future) -> None:
+        if _is_unretrieved(task):  # still: what was told of another may have led here
+            message = f"nobody retrieved its exception within {self._seconds:g} s"
+            # Retrieved by that, so that nobody reports it again.
+            self._loop.call_exception_handler({"message": message, "exception": task.exception(), "future": task})
+
+    def _wait_for(self, until: Future | None, reference: _Reference) -> None:
+        def once_more(_: object) -> None:
+            if (task := reference()) is not None:
+                self._ended(task)
+
+        if until is None:
+            once_more(None)
+        else:
+            until.add_done_callback(once_more)
+
+
+def _is_unretrieved(task: Future) -> bool:
+    return bool(getattr(task, "_log_traceback", False))
+
+
+def _waiting_for(failed: Iterable[Future]) -> dict[Future, Future | None]:
+    """Those that somebody is going to look at, each with what is done when he has; `None`: nothing says when."""
+    wanted = {*failed}
+    return {task: until for tasks, until in _under_way() for task in wanted.intersection(tasks)}
+
+
+def _under_way() -> Iterator[tuple[Iterable[Future], Future | None]]:
+    """Each `gather`, `asyncio.wait` and queue (`as_completed` has one inside), with the futures in it."""
+    for each in gc.get_objects():
+        kind: Any = type(each)
+        if kind is _GATHER:
+            if not each.done():
+                yield each._children, each
+        elif kind is types.CoroutineType:
+            if each.cr_code is _WAIT and each.cr_frame is not None:
+                names = each.cr_frame.f_locals
+                yield names["fs"], names.get("waiter")
+        elif kind is asyncio.Queue:
+            yield (future for future in each._queue if isinstance(future, asyncio.Future)), None
+
+
+# The names are private, and the tests have each of them fail on a Python where it is gone.
+_GATHER: type[Future] = tasks._GatheringFuture  # type: ignore[attr-defined]
+_WAIT: types.CodeType = tasks._wait.__code__  # type: ignore[attr-defined]
