@@ -9,6 +9,7 @@ import inspect
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from types import TracebackType
@@ -301,7 +302,7 @@ class App(Hooks):
         try:
             runner = self._running("create_task()")
         except StateError:
-            coro.close()
+            coro.close()  # or Python would warn that it was never awaited, next to an error that says why
             raise
         made = f"created at {caller(1)}"
         return runner.life.tasks.create(coro, name=name, context=context, drain=drain, made=made)
@@ -332,11 +333,16 @@ class App(Hooks):
             StateError: The app is not running.
             TypeError: `cm` is not an async context manager.
         """
-        self._running("enter_async_context()")
+        self._acquiring("enter_async_context()")
         if not hasattr(cm, "__aenter__") or not hasattr(cm, "__aexit__"):
             raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}")
         value = await cm.__aenter__()
-        self._push(functools.partial(cm.__aexit__, None, None, None))
+        leave = functools.partial(cm.__aexit__, None, None, None)
+        try:
+            self._acquiring("enter_async_context()").append(Hook(leave, Stage.CLEANUP))
+        except StateError:
+            await leave()
+            raise
         return value
 
     def push_async_callback(
@@ -353,15 +359,24 @@ class App(Hooks):
         """
         if not callable(callback):
             raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
-        self._push(functools.partial(callback, *args, **kwargs))
+        pushed = self._acquiring("push_async_callback()")
+        pushed.append(Hook(functools.partial(callback, *args, **kwargs), Stage.CLEANUP))
         return callback
 
-    def _push(self, call: Callable[[], Any]) -> None:
-        self._running("push_async_callback()").life.pushed.append(Hook(call, Stage.CLEANUP))
+    def _acquiring(self, call: str) -> deque[Hook]:
+        life = self._running(call).life
+        if life.cleaned:
+            raise StateError(f"{call} came too late: the cleanup is over, and nobody would release it")
+        return life.pushed
 
     def _running(self, call: str) -> Runner:
         if self._runner is None:
             raise StateError(f"{call} needs a running app: call it inside run() or `async with app:`")
+        if asyncio._get_running_loop() is not self._runner.inbox.loop:
+            raise StateError(
+                f"{call} belongs into the app's own loop: from another thread call it through "
+                "loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
+            )
         return self._runner
 
 
@@ -378,11 +393,7 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
 
 
 def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return asyncio._get_running_loop() is not None
 
 
 app = App()

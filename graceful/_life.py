@@ -32,7 +32,7 @@ from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
 from graceful._stacks import await_chain, origin, strip_our_frames, tip
-from graceful._tasks import Tasks
+from graceful._tasks import Tasks, Unlisted
 
 __all__ = ["Life", "LifeTask", "leave_behind"]
 
@@ -48,7 +48,7 @@ def leave_behind(task: asyncio.Future[Any]) -> None:
         task.add_done_callback(_left_behind.discard)
 
 
-class LifeTask(asyncio.Task[None]):
+class LifeTask(Unlisted[None]):
     """The task of the heart. Whoever cancels all tasks of a loop asks it to stop; it cleans up all the same."""
 
     def __init__(
@@ -56,8 +56,6 @@ class LifeTask(asyncio.Task[None]):
     ) -> None:
         super().__init__(live, loop=loop, name="graceful")
         self._asked = asked
-        # Not in `asyncio.all_tasks()`: whoever gathers all tasks would wait for the one that waits for him.
-        asyncio.tasks._unregister_task(self)
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - it is asyncio's signature
         """Ask instead of cancelling."""
@@ -77,6 +75,7 @@ class Life:
         result: What main returned.
         body: The task that a guest's block runs in; `None` where there is none.
         finished: Whether main ended by itself.
+        cleaned: Whether the cleanup is over, so that what is acquired now would never be released.
     """
 
     def __init__(
@@ -88,6 +87,7 @@ class Life:
         self.signalled: deque[signal.Signals] = deque()
         self.result: Any = None
         self.finished = False
+        self.cleaned = False
         self.main: asyncio.Future[Any] | None = None
         self.body: asyncio.Task[Any] | None = None
         self.inbox: Inbox
@@ -240,6 +240,7 @@ class Life:
             go: Called when the start is over, to start main; not called if the program was told to stop before.
         """
         self.inbox.decide_all()
+        self._warn_of_timeouts()
         await self._start_up()
         self.inbox.enter(State.RUNNING)
         if not self.inbox.stopping:
@@ -259,6 +260,19 @@ class Life:
                 self._react(self.signalled.popleft())
         assert self.inbox.cause is not None
         await self._wind_down(self.inbox.cause)
+
+    def _warn_of_timeouts(self) -> None:
+        settings, drains, cleanups = self._settings, self._drains.declared(), self._cleanups.declared()
+        declared = settings.drain_delay + drains + cleanups
+        if declared > settings.grace:
+            tell(
+                logging.WARNING,
+                f"the shutdown of {settings.name} may take {declared:g} s by its timeouts (drain_delay "
+                f"{settings.drain_delay:g} + drain hooks {drains:g} + cleanup hooks {cleanups:g}), and is cut short "
+                f"after its grace of {settings.grace:g} s: raise the grace or lower the timeouts",
+                declared=declared,
+                grace=settings.grace,
+            )
 
     async def _start_up(self) -> None:
         self.inbox.enter(State.STARTING)
@@ -286,7 +300,7 @@ class Life:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
             made = f"registered as a resource at {turn.hook.where}"
-            residence.task.add_done_callback(lambda task: None if self.inbox.stopping else self.task_ended(task, made))
+            residence.task.add_done_callback(lambda task: self.task_ended(task, made))
         return outcome
 
     def _react(self, number: signal.Signals) -> None:
@@ -343,7 +357,7 @@ class Life:
         self._announce(cause)
         await self._handle_all()
         with adopting():
-            for step in (self._drain(cause), self._cancel(), self._walk(self._cleanups, self.pushed), self._cancel()):
+            for step in (self._drain(cause), self._cancel(), self._walk(self._cleanups, self.pushed), self._last()):
                 await self._regardless(step)
 
     async def _regardless(self, step: Coroutine[Any, Any, None]) -> None:
@@ -386,12 +400,17 @@ class Life:
             self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
             leave_behind(task)
 
+    async def _last(self) -> None:
+        """Tasks that were started during the cleanup, and what they acquired while they ended."""
+        await self._cancel()
+        await self._walk(plan([]), self.pushed)
+        self.cleaned = True
+
     def _work(self) -> set[asyncio.Task[Any]]:
-        """Every task that is to be stopped: on a loop of ours all but the heart's own and those resources live in."""
+        """Every task that is to be stopped: on a loop of ours all that are listed."""
         if not self._owns_loop:
             return {task for task in self.tasks.supervised if not task.done() and task not in _left_behind}
-        spared = {asyncio.current_task(), *(residence.task for residence in self._residences.values())}
-        return asyncio.all_tasks() - spared - _left_behind
+        return asyncio.all_tasks() - _left_behind
 
     def _gave_up(self, what: str, stack: tuple[str, ...], why: str) -> None:
         at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()
@@ -411,7 +430,7 @@ class Life:
         turn = Turn(hook, self._pace, behind, limit=self._drain_limit if hook.stage is Stage.DRAIN else None)
         task = turn.start(self.inbox.cause) if residence is None else residence.leave(turn)
         outcome = await self._watch(turn, task, "drain" if hook.stage is Stage.DRAIN else "cleanup")
-        if outcome.error is not None:
+        if outcome.error is not None and not self._journal.knows(outcome.error):
             self._journal.errors.append(outcome.error)
 
     async def _watch(self, turn: Turn, task: asyncio.Task[None], stage: str, *, done: Any = None) -> Outcome:

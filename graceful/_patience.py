@@ -134,8 +134,9 @@ def _waiting_for(failed: Iterable[Future]) -> dict[Future, Future | None]:
 
 def _under_way() -> Iterator[tuple[Iterable[Future], Future | None]]:
     """Each `gather`, `asyncio.wait` and queue (`as_completed` has one inside), with the futures in it."""
-    for each in gc.get_objects():
-        kind: Any = type(each)
+    objects: list[Any] = gc.get_objects()
+    for each in objects:
+        kind = type(each)
         if kind is _GATHER:
             if not each.done():
                 yield each._children, each

@@ -27,6 +27,13 @@ class Plan(NamedTuple):
     needs: dict[Hook, tuple[Hook, ...]]
     behind: dict[Hook, int]
 
+    def declared(self) -> float:
+        """Seconds the hooks may take by their own timeouts: along the longest way through them."""
+        took: dict[Hook, float] = {}
+        for hook in graphlib.TopologicalSorter(self.needs).static_order():
+            took[hook] = (hook.timeout or 0.0) + max((took[needed] for needed in self.needs[hook]), default=0.0)
+        return max(took.values(), default=0.0)
+
     def sorter(self) -> graphlib.TopologicalSorter[Hook]:
         """A sorter that is ready to hand out what can start."""
         sorter = graphlib.TopologicalSorter(self.needs)

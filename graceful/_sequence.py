@@ -18,7 +18,7 @@ import inspect
 import math
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -32,6 +32,7 @@ from graceful._overlay import cover
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
+from graceful._tasks import Unlisted
 
 __all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn", "walk"]
 
@@ -116,7 +117,7 @@ class Turn:
         context = copy_context()
         context.run(_TURN.set, self)
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments, or start it eagerly.
-        self.task = asyncio.Task(self.carry(*offered), name=f"graceful {self.hook.name}", context=context)
+        self.task = Unlisted(self.carry(*offered), name=f"graceful {self.hook.name}", context=context)
         return self.task
 
 
@@ -178,7 +179,7 @@ class Residence:
 
     def enter(self, turn: Turn) -> asyncio.Task[None]:
         """Start its first half; `entered` is done when that is over, whatever came of it."""
-        self._task = asyncio.Task(self._live(turn), name=f"graceful {self.hook.name}")
+        self._task = Unlisted(self._live(turn), name=f"graceful {self.hook.name}")
         self.task.add_done_callback(lambda _: resolve(self.entered, None))
         return self.task
 
@@ -262,6 +263,8 @@ async def take_turn(
         await pace.settle(late, lambda: over)
     elif isinstance(turn.error, HookTimeout):
         stack = turn.error.stack
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        turn.raised(error)  # a resource that ended before its time, by a group or a scope around its yield
     return Outcome(
         hook=turn.hook.name,
         verdict=_verdict(turn, task, in_time),
@@ -282,7 +285,7 @@ def _verdict(turn: Turn, task: asyncio.Task[None], in_time: bool) -> Verdict:
     return Verdict.CANCELLED if not in_time or (task.done() and task.cancelled()) else Verdict.OK
 
 
-async def walk(plan: Plan, run: Callable[[Hook, int], Awaitable[None]], pushed: deque[Hook]) -> None:
+async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]], pushed: deque[Hook]) -> None:
     """
     Run each hook of the plan as soon as those it needs have ended, and before the next one what was pushed meanwhile.
 
@@ -301,7 +304,7 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Awaitable[None]], pushed: 
             sorter.done(ready[0])
             continue
         for hook in ready:
-            running[asyncio.ensure_future(run(hook, plan.behind[hook]))] = hook
+            running[Unlisted(run(hook, plan.behind[hook]))] = hook
         if running:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             sorter.done(*(running.pop(task) for task in done))

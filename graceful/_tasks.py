@@ -1,4 +1,4 @@
-"""Tasks that an app answers for: which are waited for, which may not be cancelled now, and how all are stopped."""
+"""Tasks: those an app answers for (which to wait for, which not to cancel now, how to stop all), and its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,22 @@ from typing import Any, TypeVar
 from graceful._budget import half_of_rest
 from graceful._pace import Pace
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "Unlisted"]
 
 T = TypeVar("T")
+
+
+class Unlisted(asyncio.Task[T]):
+    """
+    A task of ours: the heart's, or one that a hook runs in.
+
+    Not in `asyncio.all_tasks()`. Whoever gathers all tasks would wait for the one that waits for him; and who cancels
+    all, as `asyncio.run` does at the second Ctrl-C, would cut the cleanup short that he waits for.
+    """
+
+    def __init__(self, coro: Coroutine[Any, Any, T], **options: Any) -> None:
+        super().__init__(coro, **options)
+        asyncio.tasks._unregister_task(self)
 
 
 class Tasks:
