@@ -55,43 +55,37 @@ class Pace:
 
         However late it is, each gets one pass of the loop. Never raises what a future holds.
 
+        They are looked at one after the other: whoever ends meanwhile costs nothing but the look, where a callback for
+        each would double what it costs to cancel a million tasks.
+
         Returns:
             Whether all are done.
         """
-        loop = asyncio.get_running_loop()
-        pending = [future for future in futures if not future.done()]
-        left = len(pending)
-        waiter = loop.create_future()
-
-        def ended(_: object) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                resolve(waiter, None)
-
-        for future in pending:
-            future.add_done_callback(ended)
-        try:
-            while left:
+        for future in futures:
+            while not future.done():
                 limit = until()
                 if limit <= self.clock():
                     await asyncio.sleep(0)
-                    break
-                waiter = loop.create_future()
-                await self._wait(waiter, limit)
-        finally:
-            for future in pending:
-                future.remove_done_callback(ended)
-        return all(future.done() for future in pending)
+                    return all(each.done() for each in futures)
+                await self._wait(future, limit)
+        return True
 
-    async def _wait(self, waiter: asyncio.Future[None], limit: float) -> None:
+    async def _wait(self, future: asyncio.Future[Any], limit: float) -> None:
+        """Until it is done, or the limit has passed, or it is to be asked for again."""
         loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object) -> None:
+            resolve(waiter, None)
+
+        future.add_done_callback(wake)
         timer = None if limit == math.inf else loop.call_later(limit - self.clock(), resolve, waiter, None)
         self._limits[waiter] = limit
         self._expect(min(self._limits.values()))
         try:
             await waiter
         finally:
+            future.remove_done_callback(wake)
             del self._limits[waiter]
             self._expect(min(self._limits.values(), default=math.inf))
             if timer is not None:
