@@ -135,15 +135,15 @@ def _waiting_for(failed: Iterable[Future]) -> dict[Future, Future | None]:
 def _under_way() -> Iterator[tuple[Iterable[Future], Future | None]]:
     """Each `gather`, `asyncio.wait` and queue (`as_completed` has one inside), with the futures in it."""
     objects: list[Any] = gc.get_objects()
-    for each in objects:
-        if each.__class__ is _GATHER:
+    for kind, each in zip(map(type, objects), objects, strict=True):  # not `__class__`: a proxy may answer anything
+        if kind is _GATHER:
             if not each.done():
                 yield each._children, each
-        elif each.__class__ is types.CoroutineType:
+        elif kind is types.CoroutineType:
             if each.cr_code is _WAIT and each.cr_frame is not None:
                 names = each.cr_frame.f_locals
                 yield names["fs"], names.get("waiter")
-        elif each.__class__ is asyncio.Queue:
+        elif kind is asyncio.Queue:
             yield (future for future in each._queue if isinstance(future, asyncio.Future)), None
 
 
