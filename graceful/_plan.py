@@ -20,7 +20,7 @@ __all__ = ["Plan", "plan", "startups_of"]
 class Plan(NamedTuple):
     """
     Attributes:
-        needs: For each hook the ones that must have ended before it starts.
+        needs: For each hook, in an order that is possible, the ones that must have ended before it starts.
         behind: For each hook how many wait for it at the most, one after the other.
     """
 
@@ -30,8 +30,8 @@ class Plan(NamedTuple):
     def declared(self) -> float:
         """Seconds the hooks may take by their own timeouts: along the longest way through them."""
         took: dict[Hook, float] = {}
-        for hook in graphlib.TopologicalSorter(self.needs).static_order():
-            took[hook] = (hook.timeout or 0.0) + max((took[needed] for needed in self.needs[hook]), default=0.0)
+        for hook, needed in self.needs.items():
+            took[hook] = (hook.timeout or 0.0) + max((took[each] for each in needed), default=0.0)
         return max(took.values(), default=0.0)
 
     def sorter(self) -> graphlib.TopologicalSorter[Hook]:
@@ -65,7 +65,7 @@ def plan(hooks: Sequence[Hook]) -> Plan:
     for hook in reversed(ordered):
         for needed in needs[hook]:
             behind[needed] = max(behind[needed], behind[hook] + 1)
-    return Plan(needs, behind)
+    return Plan({hook: needs[hook] for hook in ordered}, behind)
 
 
 def startups_of(hooks: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:

@@ -8,6 +8,7 @@ of the chain of awaits, so it is walked here (3.14's `asyncio.capture_call_graph
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ _STDLIB = os.path.dirname(os.__file__)
 _OURS = (os.path.dirname(__file__), os.path.join(_STDLIB, "asyncio"))
 
 
+@functools.lru_cache(256)  # asked for each hook, and there are few files
 def short_path(path: str) -> str:
     """`path` as one would import it, `asyncio/locks.py`, or below the working directory; else as it is."""
     # A Path in sys.path is ignored by Python, and so it is here.
@@ -63,7 +65,10 @@ def await_chain(awaitable: Any) -> tuple[str, ...]:
         frame = _first(inner, "cr_frame", "gi_frame", "ag_frame")
         if frame is None:
             break
-        lines.append(_line(frame))
+        if (
+            lines or os.path.dirname(frame.f_code.co_filename) != _OURS[0]
+        ):  # the stack begins where the user's code does
+            lines.append(_line(frame))
         inner = _first(inner, "cr_await", "gi_yieldfrom", "ag_await")
     return tuple(lines)
 
