@@ -18,8 +18,9 @@ Prints:
 Exit status: 0.
 """
 
-from graceful import App
 from parts import cache, database, mail
+
+from graceful import App
 
 app = App("shop")
 app.include(cache.hooks)

@@ -1,19 +1,17 @@
 """
 A worker that drains its queue: told to stop, it accepts no more, and does each job that it did accept, exactly once.
 
-`stage="drain"` runs first, while the tasks still work; what is `drain=True` is waited for, and not cancelled.
+A hook with `stage="drain"` runs first, while all tasks still work. A task with `drain=True` is waited for, not cancelled.
 
     python examples/07_worker.py
 
 Prints:
 
-    accepted: job 1, job 2, job 3
     done: job 1
-    SIGTERM
-    refused: job 4
+    job 2 is under way: SIGTERM
     done: job 2
     done: job 3
-    nothing left to do
+    accepted 3, done 3, refused 1
 
 Exit status: 0.
 """
@@ -21,39 +19,53 @@ Exit status: 0.
 import asyncio
 import signal
 
-from graceful import App, Cause
+from graceful import App
 
 app = App("worker")
 jobs: asyncio.Queue[str | None] = asyncio.Queue()
-open_for_jobs = asyncio.Event()
+closed = asyncio.Event()
+accepted: list[str] = []
+refused: list[str] = []
+done: list[str] = []
 
 
-def accept(job: str) -> bool:
-    if open_for_jobs.is_set():
+def submit(job: str) -> None:
+    if closed.is_set():
+        refused.append(job)
+    else:
+        accepted.append(job)
         jobs.put_nowait(job)
-    return open_for_jobs.is_set()
 
 
-@app.on_startup
-def open_the_door() -> None:
-    open_for_jobs.set()
+@app.on_shutdown
+def summary() -> None:
+    print(f"accepted {len(accepted)}, done {len(done)}, refused {len(refused)}")
 
 
 @app.on_shutdown(stage="drain")
-def close_the_door(cause: Cause) -> None:
-    print(cause)
-    open_for_jobs.clear()
-    jobs.put_nowait(None)  # behind the last job; from Python 3.13 on: jobs.shutdown()
-    print("refused: job 4" if not accept("job 4") else "accepted: job 4")
+def close() -> None:
+    closed.set()
+    jobs.put_nowait(None)  # behind the last job, the worker's way out; from Python 3.13 on: jobs.shutdown()
 
 
 @app.background(drain=True)
 async def work() -> None:
     while job := await jobs.get():
-        await asyncio.sleep(0.02)  # the work: a signal may come now
+        if job == "job 2":
+            print("job 2 is under way: SIGTERM")
+            signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        done.append(job)
         print("done:", job)
 
 
-@app.on_shutdown
-def disconnect() -> None:
-    print("nothing left to do" if jobs.empty() else f"left over: {jobs.qsize()} jobs")  # if the grace was too short
+@app.background
+async def customer() -> None:
+    for job in "job 1", "job 2", "job 3":
+        submit(job)
+    await closed.wait()
+    submit("job 4")
+
+
+if __name__ == "__main__":
+    app.run()

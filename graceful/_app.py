@@ -19,7 +19,7 @@ from graceful._errors import HookError, StateError
 from graceful._hooks import Hook, Hooks, Stage
 from graceful._model import Settings
 from graceful._report import Report
-from graceful._signals import default_signals
+from graceful._signals import default_signals, hold
 from graceful._stacks import caller
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
@@ -139,21 +139,24 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        from graceful._runner import Runner  # here, to save 5 ms in all that only registers hooks or prints its --help
-
         self._refuse_if_running(main)
         coroutine = None if main is None else _coroutine(main)
+        release = hold(self._settings.signals)
         try:
+            from graceful._runner import Runner  # here, to save 5 ms in all that only registers hooks or prints --help
+
             runner = self._runner = Runner([*self._hooks()], self._settings, owns_loop=True)
         except BaseException:
+            release()
             if coroutine is not None:
                 coroutine.close()
             raise
         try:
             if self._stop_requested:
                 runner.inbox.stop()
-            raised, result = runner.run(coroutine, debug, loop_factory)
+            raised, result = runner.run(coroutine, debug, loop_factory, taken=release)
         finally:
+            release()
             self._over(runner)
         try:
             if raised is not None:

@@ -20,24 +20,30 @@ __all__ = ["tell"]
 _logger = logging.getLogger("graceful")
 
 
-def tell(level: int, message: str, **fields: Any) -> None:
+def tell(level: int, message: str, *, on_terminal: bool = True, **fields: Any) -> None:
     """
     One event.
 
     Args:
         level: As in `logging`. `WARNING` and above reach stderr even where logging is not configured.
         message: One line, for a person.
+        on_terminal: Whether it is shown on a terminal, where logging is not configured.
         fields: For machines: they become attributes of the log record, prefixed `graceful_`.
     """
     # Nobody's handler and no lost stderr may cost a hook its turn; nor may an alarm that rings while one blocks.
     with contextlib.suppress(Exception, Unblocked):
-        _tell(level, message, fields)
+        _tell(level, message, on_terminal, fields)
 
 
-def _tell(level: int, message: str, fields: dict[str, Any]) -> None:
+def _tell(level: int, message: str, on_terminal: bool, fields: dict[str, Any]) -> None:  # noqa: FBT001 - as in tell()
     if _logger.isEnabledFor(level):
         _logger.log(level, "%s", message, extra={f"graceful_{name}": value for name, value in fields.items()})
-    elif level >= logging.INFO and _logger.level == logging.NOTSET and logging.root.manager.disable < level:
+    elif (
+        on_terminal
+        and level >= logging.INFO
+        and _logger.level == logging.NOTSET
+        and logging.root.manager.disable < level
+    ):
         _show(message)
 
 

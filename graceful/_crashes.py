@@ -47,7 +47,7 @@ class Crashes:
     What hears of the loop's unhandled exceptions, for the time of a run.
 
     Args:
-        patience: Seconds a failed task may wait for somebody to retrieve its exception; `None`: tasks are not watched.
+        patience: What watches tasks; `None`: they are not watched.
         fatal: Called in the loop for what must stop the program.
         harmless: Called in the loop for the rest, before it is reported as ever.
     """
@@ -55,12 +55,12 @@ class Crashes:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        patience: float | None,
+        patience: Patience | None,
         fatal: Report,
         harmless: Callable[[Context], None],
     ) -> None:
         self._loop = loop
-        self._patience = None if patience is None else Patience(loop, patience)
+        self._patience = patience
         self._fatal = fatal
         self._harmless = harmless
         self._pid = os.getpid()

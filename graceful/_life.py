@@ -29,6 +29,7 @@ from graceful._journal import Journal
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, note
 from graceful._pace import Pace, resolve
+from graceful._patience import Patience
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
 from graceful._stacks import await_chain, origin, strip_our_frames, tip
@@ -74,6 +75,7 @@ class Life:
         pushed: What was acquired while running, to be released before the registered hooks.
         result: What main returned.
         body: The task that a guest's block runs in; `None` where there is none.
+        patience: What watches the loop's tasks; `None`: nothing does.
         finished: Whether main ended by itself.
         cleaned: Whether the cleanup is over, so that what is acquired now would never be released.
     """
@@ -91,6 +93,7 @@ class Life:
         self.main: asyncio.Future[Any] | None = None
         self.body: asyncio.Task[Any] | None = None
         self.inbox: Inbox
+        self.patience: Patience | None = None
         self._hooks = hooks
         self._pid = os.getpid()
         self._settings = settings
@@ -247,7 +250,7 @@ class Life:
             try:
                 for hook in self.hooks_of(Stage.BACKGROUND):
                     made = f"registered as a background hook at {hook.where}"
-                    self.tasks.create(hook(), name=hook.name, context=None, drain=hook.drain, made=made)
+                    self.tasks.create(hook.function(), name=hook.name, context=None, drain=hook.drain, made=made)
                 self.main = go()
             except (SystemExit, KeyboardInterrupt) as error:  # of an eager task's first step: it leaves create_task
                 self.fail(error, "a task failed in its first step")
@@ -374,7 +377,9 @@ class Life:
     def _announce(self, cause: Cause) -> None:
         again = "; Ctrl-C again to hurry" if cause.signal is not None else ""
         name, grace = self._settings.name, self._settings.grace
-        tell(logging.INFO, f"{name} stops: {cause}; {grace:g} s to clean up{again}", app=name, cause=cause, grace=grace)
+        message = f"{name} stops: {cause}; {grace:g} s to clean up{again}"
+        on_terminal = cause.kind is not Kind.COMPLETED  # else it simply ends, and nobody waits to hear of it
+        tell(logging.INFO, message, on_terminal=on_terminal, app=name, cause=cause, grace=grace)
 
     async def _drain(self, cause: Cause) -> None:
         """Go on serving for the delay, stop accepting, and let those finish who were to be waited for, or were told."""
@@ -396,7 +401,7 @@ class Life:
         return -math.inf if self._pace.hurried else limit
 
     async def _cancel(self) -> None:
-        for task in await self.tasks.cancel(self._work, self._pace):
+        for task in await self.tasks.cancel(self._work, self._pace, self.patience):
             self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
             leave_behind(task)
 

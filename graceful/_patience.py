@@ -52,6 +52,7 @@ class Patience:
         self._failed: deque[tuple[float, _Reference]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._uncover: list[Callable[[], None]] = []
+        self._on_done = self.ended  # once: a bound method for each task would be 64 bytes for each
 
     def attach(self) -> None:
         """Watch every task that is created from now on, and every job that is given to an executor."""
@@ -70,7 +71,7 @@ class Patience:
         self._failed.clear()
 
     def _watching(self, create: Callable[..., Future]) -> Callable[..., Future]:
-        ended = self._ended  # once: a bound method for each task would be 64 bytes for each
+        ended = self._on_done
 
         def create_watched(*args: Any, **options: Any) -> Future:
             task = create(*args, **options)
@@ -82,7 +83,12 @@ class Patience:
 
         return create_watched
 
-    def _ended(self, task: Future) -> None:
+    def unwatch(self, task: Future) -> None:
+        """For who sees to it himself that `ended` is called: a callback costs more than the cancellation of a task."""
+        task.remove_done_callback(self._on_done)
+
+    def ended(self, task: Future) -> None:
+        """The task is done; if it failed, it is looked at again after a time."""
         if _is_unretrieved(task):
             self._failed.append((self._loop.time() + self._seconds, weakref.ref(task)))
             if self._timer is None:
@@ -114,7 +120,7 @@ class Patience:
     def _wait_for(self, until: Future | None, reference: _Reference) -> None:
         def once_more(_: object) -> None:
             if (task := reference()) is not None:
-                self._ended(task)
+                self.ended(task)
 
         if until is None:
             once_more(None)

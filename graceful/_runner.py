@@ -31,6 +31,7 @@ from graceful._life import Life, LifeTask, leave_behind
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings, describe
 from graceful._pace import Pace, resolve
+from graceful._patience import Patience
 from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
 from graceful._stacks import origin, thread_lines
@@ -69,13 +70,24 @@ class Runner:
         main: Coroutine[Any, Any, Any] | None,
         debug: bool | None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        *,
+        taken: Callable[[], None],
     ) -> tuple[BaseException | None, Any]:
-        """Take the whole road. Returns what there is to raise, and what main returned; see `App.run`."""
+        """
+        Take the whole road; see `App.run`.
+
+        Args:
+            taken: Called as soon as the signals are ours.
+
+        Returns:
+            What there is to raise, and what main returned.
+        """
         self._has_main = main is not None
         with contextlib.ExitStack() as stack:
             stack.callback(_close, main)
             if in_main_thread():
                 stack.enter_context(self._borrow_process())
+            taken()
             loop = (loop_factory or asyncio.new_event_loop)()
             stack.callback(loop.close)
             if debug is not None:
@@ -231,7 +243,10 @@ class Runner:
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> Crashes:
         """Take the loop's exception handler and task factory."""
-        crashes = Crashes(loop, self._settings.patience, self._crashed, self.life.note)
+        patience = self.life.patience = (
+            None if self._settings.patience is None else Patience(loop, self._settings.patience)
+        )
+        crashes = Crashes(loop, patience, self._crashed, self.life.note)
         crashes.attach()
         return crashes
 

@@ -50,6 +50,27 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def hold(signals: Iterable[signal.Signals]) -> Callable[[], None]:
+    """
+    Keep these signals pending, for the milliseconds until somebody can take them: the heart is imported meanwhile.
+
+    No way for a whole run (child processes would inherit the mask), nor in a process with other threads, where the
+    kernel gives the signal to one of these.
+
+    Returns:
+        What lets them in, pending ones at once; calling it again does nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask") or not in_main_thread():
+        return lambda: None
+    before = [signal.pthread_sigmask(signal.SIG_BLOCK, signals)]
+
+    def release() -> None:
+        if before:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before.pop())
+
+    return release
+
+
 class SignalHandlers:
     """
     Context manager that takes signals and gives them back.

@@ -78,7 +78,7 @@ def unwound_lines(error: BaseException) -> tuple[str, ...]:
     lines: list[str] = []
     traceback = error.__traceback__
     while traceback is not None:
-        if os.path.dirname(traceback.tb_frame.f_code.co_filename) != _OURS[0]:
+        if not _is_ours(traceback.tb_frame.f_code):
             lines.append(_line(traceback.tb_frame, traceback.tb_lineno))
         traceback = traceback.tb_next
     return tuple(lines)
@@ -102,20 +102,25 @@ def origin(future: Any, made: str = "") -> str:
     """What to call a task or future: its name, the function it runs, and how it was `made`; in debug mode from where."""
     if not hasattr(future, "get_coro"):
         return "a future"
+    parts = [f"task {future.get_name()!r}"]
     coro = future.get_coro()
     code = _first(coro, "cr_code", "gi_code", "ag_code")
-    runs = (
-        code
-        and f" ({coro.__qualname__.rpartition('<locals>.')[2]} at {short_path(code.co_filename)}:{code.co_firstlineno})"
-    )
+    if code is not None and not _is_ours(code):
+        parts[0] += (
+            f" ({coro.__qualname__.rpartition('<locals>.')[2]} at {short_path(code.co_filename)}:{code.co_firstlineno})"
+        )
     created = [
         f"{short_path(each.filename)}:{each.lineno} in {each.name}"
         for each in getattr(future, "_source_traceback", None) or ()
         if os.path.dirname(each.filename) not in _OURS
     ]
-    if created:
+    if created and not made.startswith("registered"):
         made = f"created at {' < '.join(created[:-4:-1])}"
-    return ", ".join([f"task {future.get_name()!r}{runs or ''}", *([made] if made else [])])
+    return ", ".join([*parts, *([made] if made else [])])
+
+
+def _is_ours(code: CodeType) -> bool:
+    return os.path.dirname(code.co_filename) == _OURS[0]
 
 
 def may_interrupt(frame: FrameType | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import signal
 import textwrap
@@ -16,6 +17,7 @@ FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(FOLDER.glob("[0-9]*.py"))
 
 PRINTS = re.compile(r"^Prints:\n\n((?:[ ]{4}.*\n|\n(?=[ ]{4}))+)", re.MULTILINE)
+NEEDS = re.compile(r"^Needs (\w+)\.$", re.MULTILINE)
 STATUS = re.compile(r"^Exit status: (?:(\d+)|death by (SIG[A-Z]+))([^\n]*)", re.MULTILINE)
 
 
@@ -38,6 +40,11 @@ def promise_of(docstring: str) -> Promise:
     return Promise(textwrap.dedent(prints[1]), int(number) if number else -signal.Signals[name], err)
 
 
+def missing(docstring: str) -> list[str]:
+    """What the line `Needs uvicorn.` names, where it is not installed."""
+    return [name for name in NEEDS.findall(docstring) if importlib.util.find_spec(name) is None]
+
+
 def test_there_are_examples() -> None:
     """The numbered examples are where the README says they are."""
     assert [f"{number:02}" for number in range(1, len(EXAMPLES) + 1)] == [path.name[:2] for path in EXAMPLES]
@@ -47,7 +54,10 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_does_what_it_says(path: Path, play: Callable) -> None:
     """An example prints what its docstring says, ends with that status, and says nothing else on stderr."""
-    promise = promise_of(ast.get_docstring(ast.parse(path.read_text())) or "")
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    promise = promise_of(docstring)
+    for name in missing(docstring):
+        pytest.skip(f"{path.name} needs {name}, which is not installed")
     ended = play(path, promise.prints)
     assert promise.prints.replace("^C\n", "") == ended.out
     assert promise.status == ended.status, ended.err
@@ -77,3 +87,11 @@ def test_what_a_docstring_promises_is_read_to_the_letter() -> None:
     """Blank lines and indentation inside the block are part of what is promised; what follows it is not."""
     docstring = "Prints:\n\n    one\n\n      two\n    ^C\n\nExit status: death by SIGINT. On stderr: `a b`, `c`."
     assert Promise("one\n\n  two\n^C\n", -signal.SIGINT, ("a b", "c")) == promise_of(docstring)
+
+
+def test_only_what_is_missing_skips_an_example() -> None:
+    """An example is skipped for what it says it needs and is not installed, and for nothing else."""
+    assert ["no_such_library"] == missing(
+        "It shows.\n\nNeeds no_such_library.\nNeeds asyncio.\n\nNeeds a word with_more.\n"
+    )
+    assert [] == missing("It needs nothing.")

@@ -36,10 +36,10 @@ FLOORS = {
     "_hooks": 2,
     "_report": 2,
     "_crashes": 2,
+    "_tasks": 2,
     "_alarm": 1,
     "_errors": 1,
     "_patience": 1,
-    "_tasks": 1,
     "_watchdog": 1,
     # the ground: arithmetic, tables, nouns, and edges that know of nothing but the interpreter
     "_arguments": 0,

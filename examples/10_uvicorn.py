@@ -1,0 +1,90 @@
+"""
+The same hooks under uvicorn, which owns loop and signals: they run when the last request has been answered.
+
+Frameworks have a place for it: `FastAPI(lifespan=app.lifespan)`, `Starlette(lifespan=app.lifespan)`. A plain ASGI
+application is told of start and end by messages, and has `async with app:` between the two.
+
+    python examples/10_uvicorn.py
+
+Needs uvicorn.
+
+Prints:
+
+    database: open
+    request: under way, SIGTERM
+    client: 3 apples
+    database: closed
+
+Exit status: death by SIGTERM, which uvicorn sends itself once more in the end.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import uvicorn
+
+from graceful import App
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+app = App("shop")
+
+
+@app.resource
+async def database() -> AsyncIterator[None]:
+    print("database: open")
+    yield
+    print("database: closed")
+
+
+@app.on_shutdown(stage="drain")
+def stop_serving() -> None:
+    server.should_exit = True  # if a task failed, or by app.stop(): uvicorn would go on without what is closed now
+
+
+@app.background(drain=True)
+async def client() -> None:
+    with contextlib.suppress(ConnectionError):  # Ctrl-C may come first
+        reader, writer = await asyncio.open_connection(*door.getsockname())
+        writer.write(b"GET /apples HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        print("client:", answer.partition(b"\r\n\r\n")[2].decode())
+        writer.close()
+
+
+async def asgi(scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    print("request: under way, SIGTERM")
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
+    await send({"type": "http.response.body", "body": b"3 apples"})
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    step = (await receive())["type"]  # lifespan.startup
+    try:
+        async with app:
+            await send({"type": f"{step}.complete"})
+            step = "lifespan.shutdown"
+            await receive()
+        await send({"type": f"{step}.complete"})
+    except Exception:
+        await send({"type": f"{step}.failed", "message": traceback.format_exc()})  # uvicorn logs it, and nothing else
+
+
+door = socket.create_server(("127.0.0.1", 0))  # any port that is free
+server = uvicorn.Server(uvicorn.Config(asgi, log_level="warning"))
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):  # as uvicorn.run() does
+        server.run(sockets=[door])
