@@ -2,7 +2,7 @@
 The same hooks under uvicorn, which owns loop and signals: they run when the last request has been answered.
 
 Frameworks have a place for it: `FastAPI(lifespan=app.lifespan)`, `Starlette(lifespan=app.lifespan)`. A plain ASGI
-application is told of start and end by messages, and has `async with app:` between the two.
+application is told of start and end by messages, and has `async with app.lifespan():` between the two.
 
     python examples/10_uvicorn.py
 
@@ -44,11 +44,6 @@ async def database() -> AsyncIterator[None]:
     print("database: closed")
 
 
-@app.on_shutdown(stage="drain")
-def stop_serving() -> None:
-    server.should_exit = True  # if a task failed, or by app.stop(): uvicorn would go on without what is closed now
-
-
 @app.background(drain=True)
 async def client() -> None:
     with contextlib.suppress(ConnectionError):  # Ctrl-C may come first
@@ -73,7 +68,7 @@ async def asgi(scope: Message, receive: Receive, send: Send) -> None:
 async def lifespan(receive: Receive, send: Send) -> None:
     step = (await receive())["type"]  # lifespan.startup
     try:
-        async with app:
+        async with app.lifespan():
             await send({"type": f"{step}.complete"})
             step = "lifespan.shutdown"
             await receive()

@@ -199,8 +199,15 @@ class App(Hooks):
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
-        """The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`."""
+        """
+        The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`.
+
+        Owner of the process is the server: if the app stops from inside (a failure, `stop()`), the server is sent the
+        SIGTERM it has taken, answers what it has accepted, and ends with a status of its own.
+        """
         async with self:
+            guest: Guest = self._runner  # type: ignore[assignment]
+            self.create_task(guest.end_owner(), name="end owner")
             yield
 
     def _refuse_if_running(self, main: Any) -> None:

@@ -35,7 +35,7 @@ def tell(level: int, message: str, *, on_terminal: bool = True, **fields: Any) -
         _tell(level, message, on_terminal, fields)
 
 
-def _tell(level: int, message: str, on_terminal: bool, fields: dict[str, Any]) -> None:  # noqa: FBT001 - as in tell()
+def _tell(level: int, message: str, on_terminal: bool, fields: dict[str, Any]) -> None:
     if _logger.isEnabledFor(level):
         _logger.log(level, "%s", message, extra={f"graceful_{name}": value for name, value in fields.items()})
     elif (

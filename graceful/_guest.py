@@ -9,6 +9,7 @@ through the app are stopped, and that signals are the owner's business.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings
 from graceful._pace import resolve
 from graceful._runner import Runner
+from graceful._signals import ask_owner
 
 __all__ = ["Guest"]
 
@@ -75,6 +77,17 @@ class Guest(Runner):
         if cancelled is not None:
             raise cancelled
         return ours or (error is not None and not isinstance(error, asyncio.CancelledError))
+
+    async def end_owner(self) -> None:
+        """
+        When the app is told to stop from inside: have the server stop that owns the process.
+
+        It answers what it has accepted, and then leaves the block; so that is not cancelled as long as there is time.
+        """
+        assert self.life.main is not None
+        await self.life.sleep(math.inf)
+        if not self._left.is_set() and ask_owner():
+            self.life.told.add(self.life.main)
 
     async def _outlast(self, future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
         """Wait to the end, however often the waiting task is cancelled: the grace is the limit."""

@@ -157,7 +157,8 @@ class Hooks:
         """
         Add a collection, as if its hooks were registered here; also those that it is given later.
 
-        Including it twice is harmless: each hook runs once. It may be included in several apps.
+        Including it twice is harmless: each hook runs once, where it was included first. So a part may include what it
+        uses, and is cleaned up before that. It may be included in several apps.
 
         Raises:
             TypeError: `hooks` is not a `Hooks`.
@@ -262,7 +263,7 @@ class Hooks:
         Run for these signals instead of stopping: reload on SIGHUP, dump on SIGUSR1.
 
         The function takes nothing, or one argument: the signal. It also takes a signal the process inherited as
-        ignored. One at a time: what arrives while it runs makes it run once more.
+        ignored. One at a time: what arrives while it runs makes it run once more. If it fails, so has the program.
 
         Raises:
             HookError: No signal was named, or the function cannot be called like that.

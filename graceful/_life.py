@@ -74,6 +74,7 @@ class Life:
         tasks: The supervised tasks.
         pushed: What was acquired while running, to be released before the registered hooks.
         result: What main returned.
+        told: The tasks that have asked to be told, and end by themselves if there is time.
         body: The task that a guest's block runs in; `None` where there is none.
         patience: What watches the loop's tasks; `None`: nothing does.
         finished: Whether main ended by itself.
@@ -110,7 +111,7 @@ class Life:
         self._drain_end = math.inf
         self._failing_since = math.inf
         self._hurry_told = False
-        self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self.told: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
         self._news: asyncio.Event = asyncio.Event()
         self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
 
@@ -337,7 +338,7 @@ class Life:
         timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
         self._listeners.add(woken)
         if (task := asyncio.current_task()) is not None:
-            self._told.add(self.stand_in(task))
+            self.told.add(self.stand_in(task))
         try:
             return await woken
         finally:
@@ -389,8 +390,9 @@ class Life:
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             await self._pace.settle([never], lambda: self._unless_hurried(cause.at + delay))
         await self._walk(self._drains, deque())
-        waited_for = {*self.tasks.draining, *self._told}
-        await self._pace.settle(waited_for, self._drain_limit)
+        in_time = True
+        while in_time and (left := {task for task in (*self.tasks.draining, *self.told) if not task.done()}):
+            in_time = await self._pace.settle(left, self._drain_limit)
         for _ in range(2):  # whoever awaited one of these comes to its turn, and may end by itself
             await asyncio.sleep(0)
 

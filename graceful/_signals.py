@@ -71,6 +71,14 @@ def hold(signals: Iterable[signal.Signals]) -> Callable[[], None]:
     return release
 
 
+def ask_owner() -> bool:
+    """Send SIGTERM to who has taken it, as a supervisor would: the server that owns this process. Whether there is one."""
+    taken = in_main_thread() and callable(signal.getsignal(signal.SIGTERM))
+    if taken:
+        signal.raise_signal(signal.SIGTERM)
+    return taken
+
+
 class SignalHandlers:
     """
     Context manager that takes signals and gives them back.
