@@ -8,6 +8,7 @@ it has ended the loop stops, not before.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
@@ -223,7 +224,7 @@ class Life:
                 offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
                 turn = Turn(hook, self._pace, limit=lambda: half_of_rest(at, at + self._settings.grace))
                 with adopting():
-                    await self._watch(turn, turn.start(*offered), "on_exception")
+                    await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
                 dealt_with = dealt_with or turn.value is True
         if not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
             self._journal.errors.append(failure.exception)
@@ -292,14 +293,14 @@ class Life:
                 self.fail(asyncio.CancelledError(f"{hook} was cancelled"), f"{hook} was cancelled")
 
     async def _start(self, turn: Turn) -> Outcome:
-        outcome = await self._watch(turn, turn.start(), "startup")
+        outcome = await self._watch(turn, turn.start, "startup")
         if outcome.verdict is Verdict.OK:
             self._completed.add(turn.hook)
         return outcome
 
     async def _enter(self, turn: Turn) -> Outcome:
         residence = Residence(turn.hook)
-        outcome = await self._watch(turn, residence.enter(turn), "startup", done=residence.entered)
+        outcome = await self._watch(turn, lambda: residence.enter(turn), "startup", done=residence.entered)
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
@@ -435,13 +436,16 @@ class Life:
             self._journal.outcomes.append(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, time.monotonic()))
             return
         turn = Turn(hook, self._pace, behind, limit=self._drain_limit if hook.stage is Stage.DRAIN else None)
-        task = turn.start(self.inbox.cause) if residence is None else residence.leave(turn)
-        outcome = await self._watch(turn, task, "drain" if hook.stage is Stage.DRAIN else "cleanup")
+        begin = functools.partial(turn.start, self.inbox.cause) if residence is None else lambda: residence.leave(turn)
+        outcome = await self._watch(turn, begin, "drain" if hook.stage is Stage.DRAIN else "cleanup")
         if outcome.error is not None and not self._journal.knows(outcome.error):
             self._journal.errors.append(outcome.error)
 
-    async def _watch(self, turn: Turn, task: asyncio.Task[None], stage: str, *, done: Any = None) -> Outcome:
-        self._turns.add(turn)
+    async def _watch(
+        self, turn: Turn, begin: Callable[[], asyncio.Task[None]], stage: str, *, done: Any = None
+    ) -> Outcome:
+        self._turns.add(turn)  # before it begins: an eager task runs at once, and may block
+        task = begin()
         outcome = await take_turn(turn, task, self._pace, done=done, stage=stage)
         self._turns.discard(turn)
         if outcome.verdict is Verdict.TIMED_OUT:

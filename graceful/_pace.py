@@ -26,6 +26,7 @@ class Pace:
         deadline: When everything must be over, on `clock`; infinity while the program runs.
         since: When the deadline was last changed.
         hurried: Whether it was brought forward.
+        expect: Told by when the heart will have moved on.
     """
 
     def __init__(self, clock: Callable[[], float], expect: Callable[[float], None]) -> None:
@@ -33,7 +34,7 @@ class Pace:
         self.deadline = math.inf
         self.since = -math.inf
         self.hurried = False
-        self._expect = expect
+        self.expect = expect
         self._limits: dict[asyncio.Future[None], float] = {}
 
     def bring_forward(self, at: float, deadline: float, *, hurried: bool) -> None:
@@ -81,13 +82,13 @@ class Pace:
         future.add_done_callback(wake)
         timer = None if limit == math.inf else loop.call_later(limit - self.clock(), resolve, waiter, None)
         self._limits[waiter] = limit
-        self._expect(min(self._limits.values()))
+        self.expect(min(self._limits.values()))
         try:
             await waiter
         finally:
             future.remove_done_callback(wake)
             del self._limits[waiter]
-            self._expect(min(self._limits.values(), default=math.inf))
+            self.expect(min(self._limits.values(), default=math.inf))
             if timer is not None:
                 timer.cancel()
 

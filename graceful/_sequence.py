@@ -17,6 +17,7 @@ import contextlib
 import inspect
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar, copy_context
@@ -116,10 +117,15 @@ class Turn:
         """Run the hook in a task of its own, in a context that tells its children whose they are."""
         context = copy_context()
         context.run(_TURN.set, self)
-        # Not by the loop's factory: that is somebody else's, and may take fewer arguments, or start it eagerly.
-        self.task = Unlisted(self.carry(*offered), name=f"graceful {self.hook.name}", context=context)
+        self._pace.expect(self.until())
+        # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
+        name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
+        self.task = Unlisted(self.carry(*offered), loop=loop, name=name, context=context, **_EAGER)
         return self.task
 
+
+#: A hook that has nothing to wait for costs no turn of the loop, where Python can do that.
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 
