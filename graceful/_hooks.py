@@ -18,7 +18,7 @@ from graceful._errors import HookError
 from graceful._model import Cause, Failure
 from graceful._stacks import short_path
 
-__all__ = ["Hook", "Hooks", "Stage"]
+__all__ = ["Hook", "Hooks", "Stage", "handle_of"]
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
@@ -117,11 +117,9 @@ class Hook:
     def __str__(self) -> str:
         return f"{self.name} ({self.where})"
 
-    def answers_to(self, reference: _Reference) -> bool:
-        """Whether `after=reference` means this hook."""
-        if isinstance(reference, str):
-            return reference in (self.name, getattr(self.function, "__name__", None))
-        return self.function == reference
+    def handles(self) -> set[object]:
+        """What `after=` may call it by."""
+        return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
 
     async def __call__(self, *offered: Any) -> Any:
         """Call the function with as many of the offered arguments as it takes, and await what is awaitable."""
@@ -326,6 +324,15 @@ class Hooks:
             return function
 
         return register if function is _NOT_GIVEN else register(function)
+
+
+def handle_of(reference: object) -> object:
+    """A function or a name, as a key: equal for what `after=` takes for the same."""
+    try:
+        hash(reference)
+    except TypeError:  # a callable object of somebody's own
+        return id(reference)
+    return reference
 
 
 def _references(after: Any) -> tuple[_Reference, ...] | None:

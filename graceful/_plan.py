@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graceful._errors import OrderError
-from graceful._hooks import Hook, Stage
+from graceful._hooks import Hook, Stage, handle_of
 
 __all__ = ["Plan", "plan", "startups_of"]
 
@@ -50,12 +50,16 @@ def plan(hooks: Sequence[Hook]) -> Plan:
     """
     needs: dict[Hook, tuple[Hook, ...]] = {}
     previous: tuple[Hook, ...] = ()
+    known: dict[object, list[Hook]] = {}
+    for hook in hooks:
+        for handle in hook.handles():
+            known.setdefault(handle, []).append(hook)
     for hook in reversed(hooks):
         if hook.after is None:
             needs[hook] = previous
             previous = (hook,)
         else:
-            needs[hook] = tuple(needed for reference in hook.after for needed in _resolve(hook, reference, hooks))
+            needs[hook] = tuple(needed for reference in hook.after for needed in _resolve(hook, reference, known))
     try:
         ordered = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
@@ -90,12 +94,12 @@ def startups_of(hooks: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:
     return found
 
 
-def _resolve(hook: Hook, reference: object, hooks: Sequence[Hook]) -> list[Hook]:
-    found = [other for other in hooks if other.answers_to(reference)]  # type: ignore[arg-type]
-    if not found:
-        known = ", ".join(sorted({other.name for other in hooks if other is not hook})) or "no other"
+def _resolve(hook: Hook, reference: object, known: dict[object, list[Hook]]) -> list[Hook]:
+    found = known.get(handle_of(reference))
+    if found is None:
+        names = sorted({other.name for others in known.values() for other in others if other is not hook})
         raise OrderError(
             f"{hook} runs after {getattr(reference, '__qualname__', reference)!r}, "
-            f"which is no hook of this stage; there are: {known}"
+            f"which is no hook of this stage; there are: {', '.join(names) or 'no other'}"
         )
     return found

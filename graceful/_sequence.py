@@ -300,7 +300,14 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
         pushed: What was acquired while running; the last is released first.
     """
     sorter = plan.sorter()
-    running: dict[asyncio.Future[None], Hook] = {}
+    running: set[asyncio.Task[None]] = set()
+    ended: asyncio.Queue[Hook] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    async def beside(hook: Hook) -> None:
+        await run(hook, plan.behind[hook])
+        ended.put_nowait(hook)
+
     while pushed or sorter.is_active():
         while pushed:
             await run(pushed.pop(), len(pushed) + max(plan.behind.values(), default=-1) + 1)
@@ -310,7 +317,11 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
             sorter.done(ready[0])
             continue
         for hook in ready:
-            running[Unlisted(run(hook, plan.behind[hook]))] = hook
-        if running:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            sorter.done(*(running.pop(task) for task in done))
+            task = Unlisted(beside(hook), loop=loop, **_EAGER)
+            if not task.done():
+                running.add(task)
+                task.add_done_callback(running.discard)
+        if sorter.is_active():
+            sorter.done(await ended.get())
+            while not ended.empty():
+                sorter.done(ended.get_nowait())
