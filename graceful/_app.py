@@ -15,6 +15,7 @@ from contextvars import Context
 from types import TracebackType
 
 from graceful._arguments import seconds, seconds_or_environment, signal_from
+from graceful._critical import Critical
 from graceful._errors import HookError, StateError
 from graceful._hooks import Hook, Hooks, Stage
 from graceful._model import Settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     P = ParamSpec("P")
+    A = TypeVar("A", bound=Awaitable[object] | None)
 else:
     from graceful._hooks import overload
 
@@ -317,23 +319,19 @@ class App(Hooks):
         made = f"created at {caller(1)}"
         return runner.life.tasks.create(coro, name=name, context=context, drain=drain, made=made)
 
-    @contextlib.asynccontextmanager
-    async def critical(self, label: str = "") -> AsyncGenerator[None, None]:
+    def critical(self, label: str = "") -> contextlib.AbstractAsyncContextManager[None]:
         """
         A block that the shutdown does not cancel: it waits until the block ends, or the budget for waiting does.
 
+        Nor does it cancel a task that waits for the one in the block, because that would pass the cancellation on.
+
         Args:
             label: What it is called in messages.
+
+        Raises:
+            StateError: The app is not running when the block is entered.
         """
-        runner = self._running("critical()")
-        task = asyncio.current_task()
-        assert task is not None
-        task = runner.life.stand_in(task)
-        runner.life.tasks.enter_critical(task, label)
-        try:
-            yield
-        finally:
-            runner.life.tasks.leave_critical(task)
+        return Critical(lambda: self._running("critical()").life.tasks.blocks, label)
 
     async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
         """
@@ -355,9 +353,7 @@ class App(Hooks):
             raise
         return value
 
-    def push_async_callback(
-        self, callback: Callable[P, Awaitable[object] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Callable[P, Awaitable[object] | None]:
+    def push_async_callback(self, callback: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Callable[P, A]:
         """
         Have `callback(*args, **kwargs)` called in the cleanup, before what was acquired earlier. Returns `callback`.
 
@@ -375,7 +371,7 @@ class App(Hooks):
 
     def _acquiring(self, call: str) -> deque[Hook]:
         life = self._running(call).life
-        if life.cleaned:
+        if life.over:
             raise StateError(f"{call} came too late: the cleanup is over, and nobody would release it")
         return life.pushed
 

@@ -4,16 +4,24 @@ A guest: an app inside a loop that somebody else owns (uvicorn, pytest, a notebo
 The block of `async with app:` takes main's place. A task stands in for it: when the shutdown cancels that task, the
 block is cancelled, and the task ends when the block has been left. Nothing else differs, except that only tasks created
 through the app are stopped, and that signals are the owner's business.
+
+With one exception. `asyncio.run` answers the second Ctrl-C with a KeyboardInterrupt in whatever runs, which would be a
+hook, or this package; and it closes the loop without waiting for anybody but the tasks it knows. So from the moment the
+app stops until it has stopped, SIGINT is taken if it would do that; the owner is told afterwards. And if the block's own
+task is gone before it has left the block, the one that stands in for it stays until the cleanup is over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import signal
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from graceful._console import tell
 from graceful._errors import Interrupted, StateError
 from graceful._hooks import Hook
 from graceful._life import LifeTask
@@ -21,7 +29,7 @@ from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings
 from graceful._pace import resolve
 from graceful._runner import Runner
-from graceful._signals import ask_owner
+from graceful._signals import SignalHandlers, ask_owner, in_main_thread, raises_interrupt
 
 __all__ = ["Guest"]
 
@@ -36,20 +44,24 @@ class Guest(Runner):
         assert body is not None
         self._body = body
         self._cancelled = False
-        self.life.body = body
         self._left = asyncio.Event()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._task: LifeTask | None = None
+        self._interrupts: SignalHandlers | None = None
+        self._interrupted = False
 
     async def enter(self) -> None:
         """Start; raises what a failed start raised, after what was started was cleaned up."""
         loop = asyncio.get_running_loop()
         task = self._task = LifeTask(self._stay(loop), loop, self.inbox.stop)
         task.add_done_callback(lambda _: resolve(self._ready, None))
+        task.add_done_callback(self._give_back)
+        self._body.add_done_callback(self._abandoned)
         cancelled = await self._outlast(self._ready)
         if cancelled is not None or task.done():
             self._left.set()
             await self._outlast(task)
+            self._pass_on()
             task.result()
             why = "the app was told to stop before the block could begin"
             raise cancelled or self.conclude() or StateError(why)
@@ -62,18 +74,19 @@ class Guest(Runner):
         if error is None:
             self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
         elif isinstance(error, asyncio.CancelledError):
-            self.inbox.stop()
+            self.inbox.stop(error)
         else:
             self.life.fail(error, "the block failed", task=self.life.main)
         cancelled = await self._outlast(self._task)
         self._task.result()
         raised = self.conclude()
+        self._pass_on()
         if self._cancelled:
             ours = self._body.uncancel() == 0 and ours
         if raised is error is not None or (isinstance(raised, Interrupted) and isinstance(error, KeyboardInterrupt)):
             return False  # it leaves the block as it is
         if raised is not None:
-            raise raised
+            _raise(raised)
         if cancelled is not None:
             raise cancelled
         return ours or (error is not None and not isinstance(error, asyncio.CancelledError))
@@ -86,8 +99,12 @@ class Guest(Runner):
         """
         assert self.life.main is not None
         await self.life.sleep(math.inf)
-        if not self._left.is_set() and ask_owner():
-            self.life.told.add(self.life.main)
+        if self._left.is_set() or not ask_owner():
+            return
+        self.life.told.add(self.life.main)
+        name, cause = self._settings.name, self.inbox.cause
+        if cause is not None and cause.kind is Kind.EXCEPTION:  # whose traceback the server may keep to itself
+            tell(logging.ERROR, f"{name} failed: {cause}; the server is asked to stop", error=cause.exception)
 
     async def _outlast(self, future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
         """Wait to the end, however often the waiting task is cancelled: the grace is the limit."""
@@ -97,7 +114,7 @@ class Guest(Runner):
                 await asyncio.wait([future])
             except asyncio.CancelledError as error:
                 cancelled = error
-                self.inbox.stop()
+                self.inbox.stop(error)
         return cancelled
 
     async def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +128,9 @@ class Guest(Runner):
 
     def _open(self) -> asyncio.Future[Any]:
         resolve(self._ready, None)
-        return self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False, made="")
+        task = self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False, made="")
+        self.life.tasks.blocks.stands_for[self._body] = task
+        return task
 
     async def _stand_in(self) -> None:
         try:
@@ -121,3 +140,45 @@ class Guest(Runner):
                 self._cancelled = True
                 self._body.cancel()
                 await self._left.wait()
+        if self._body.done() and self._task is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self.life.tasks.release(task)
+            await self._outlast(self._task)
+
+    def _abandoned(self, _: object) -> None:
+        """The block's task is gone. After the block that means nothing; in it, a KeyboardInterrupt hit the way out."""
+        self._left.set()
+        self.inbox.stop()
+
+    # --- SIGINT, while the app stops -------------------------------------------------------------------------------
+
+    def _bound(self, cause: Cause) -> None:
+        super()._bound(cause)
+        if self._interrupts is None and in_main_thread() and raises_interrupt(signal.getsignal(signal.SIGINT)):
+            self._interrupts = SignalHandlers({signal.SIGINT}, (), self._sighted, self.inbox.decide_all)
+            self._interrupts.__enter__()
+
+    def _sighted(self, number: int) -> None:
+        self._interrupted = True
+        super()._sighted(number)
+
+    def _give_back(self, _: object) -> None:
+        if self._interrupts is not None:
+            self._interrupts.__exit__()
+
+    def _pass_on(self) -> None:
+        """In the block's task: the owner hears now of the Ctrl-C that came meanwhile."""
+        if self._interrupted:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _raise(raised: BaseException) -> None:
+    """While another exception is on its way, which would take the place of what is chained to this one."""
+    if isinstance(raised, Interrupted) and raised.signal == signal.SIGINT:
+        raised = KeyboardInterrupt()  # nobody here answers for a subclass: before 3.14 the status would be 1
+    chained = raised.__context__
+    try:
+        raise raised
+    finally:
+        raised.__context__ = chained

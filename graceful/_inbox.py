@@ -79,10 +79,10 @@ class Inbox:
             knock()
         self.wake()
 
-    def stop(self) -> None:
-        """Begin the shutdown; from any thread, and from a signal handler."""
+    def stop(self, because: BaseException | None = None) -> None:
+        """Begin the shutdown; from any thread, and from a signal handler. `because`: a cancellation that asked for it."""
         if not self.stopping:  # or a storm of requests would keep the loop busy with being woken
-            self.post(Sighting.STOP, Cause(Kind.REQUESTED, time.monotonic()))
+            self.post(Sighting.STOP, Cause(Kind.REQUESTED, time.monotonic(), exception=because))
 
     def wake(self) -> None:
         """Have the loop heed what is new."""

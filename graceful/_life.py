@@ -76,10 +76,8 @@ class Life:
         pushed: What was acquired while running, to be released before the registered hooks.
         result: What main returned.
         told: The tasks that have asked to be told, and end by themselves if there is time.
-        body: The task that a guest's block runs in; `None` where there is none.
         patience: What watches the loop's tasks; `None`: nothing does.
         finished: Whether main ended by itself.
-        cleaned: Whether the cleanup is over, so that what is acquired now would never be released.
     """
 
     def __init__(
@@ -91,9 +89,8 @@ class Life:
         self.signalled: deque[signal.Signals] = deque()
         self.result: Any = None
         self.finished = False
-        self.cleaned = False
+        self._cleaned = False
         self.main: asyncio.Future[Any] | None = None
-        self.body: asyncio.Task[Any] | None = None
         self.inbox: Inbox
         self.patience: Patience | None = None
         self._hooks = hooks
@@ -115,6 +112,11 @@ class Life:
         self.told: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
         self._news: asyncio.Event = asyncio.Event()
         self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the cleanup is over, or its time is, so that what is acquired now would never be released."""
+        return self._cleaned or self._pace.clock() >= self._pace.deadline
 
     def hooks_of(self, *stages: Stage) -> list[Hook]:
         """The hooks of these stages, in the order of registration."""
@@ -173,10 +175,6 @@ class Life:
                 Sighting.FAILURE, Cause(Kind.EXCEPTION, at, exception=error), Failure(error, message, context, task, at)
             )
 
-    def stand_in(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
-        """The task to wait for and to cancel in its place: a guest's block has one."""
-        return self.main if task is self.body and isinstance(self.main, asyncio.Task) else task
-
     def note(self, context: dict[str, Any]) -> None:
         """The loop reported what is no failure of the program: one connection of many, a warning."""
         error = context.get("exception")
@@ -219,13 +217,13 @@ class Life:
         starting = self.inbox.cause is not None and self.inbox.cause.exception is failure.exception
         dealt_with = False
         loop = asyncio.get_running_loop()
-        for hook in self.hooks_of(Stage.EXCEPTION):
-            if isinstance(failure.exception, hook.types):
-                offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
-                turn = Turn(hook, self._pace, limit=lambda: half_of_rest(at, at + self._settings.grace))
-                with adopting():
-                    await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
-                dealt_with = dealt_with or turn.value is True
+        asked = [hook for hook in self.hooks_of(Stage.EXCEPTION) if isinstance(failure.exception, hook.types)]
+        for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
+            offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
+            turn = Turn(hook, self._pace, behind, limit=lambda: half_of_rest(at, at + self._settings.grace))
+            with adopting():
+                await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
+            dealt_with = dealt_with or turn.value is True
         if not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
             self._journal.errors.append(failure.exception)
             self.inbox.post(Sighting.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=failure.exception))
@@ -304,9 +302,13 @@ class Life:
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
-            made = f"registered as a resource at {turn.hook.where}"
-            residence.task.add_done_callback(lambda task: self.task_ended(task, made))
+            residence.task.add_done_callback(functools.partial(self._residence_ended, turn.hook))
         return outcome
+
+    def _residence_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
+        """By a group or a scope around its yield: what else it raises is the outcome of its turn."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error, f"resource {hook.name} failed", {"task": task}, task, came=f"in resource {hook}")
 
     def _react(self, number: signal.Signals) -> None:
         """Run the on_signal hooks; one that still runs runs once more after that, for each signal that came."""
@@ -339,7 +341,7 @@ class Life:
         timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
         self._listeners.add(woken)
         if (task := asyncio.current_task()) is not None:
-            self.told.add(self.stand_in(task))
+            self.told.add(self.tasks.blocks.stands_for.get(task, task))
         try:
             return await woken
         finally:
@@ -362,14 +364,16 @@ class Life:
         self._announce(cause)
         await self._handle_all()
         with adopting():
-            for step in (self._drain(cause), self._cancel(), self._walk(self._cleanups, self.pushed), self._last()):
-                await self._regardless(step)
+            await self._regardless(self._drain(cause))
+            await self._regardless(self._cancel())
+            await self._regardless(self._walk(self._cleanups, self.pushed))
+            await self._regardless(self._last())
 
     async def _regardless(self, step: Coroutine[Any, Any, None]) -> None:
         """The last resort: whatever goes wrong in a step of our own, the next one is taken, and the error is raised."""
         try:
             await step
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:  # Ctrl-C, where the signals are somebody else's
             self._journal.errors.append(error)
             self.inbox.stop()
 
@@ -412,7 +416,7 @@ class Life:
         """Tasks that were started during the cleanup, and what they acquired while they ended."""
         await self._cancel()
         await self._walk(plan([]), self.pushed)
-        self.cleaned = True
+        self._cleaned = True
 
     def _work(self) -> set[asyncio.Task[Any]]:
         """Every task that is to be stopped: on a loop of ours all that are listed."""

@@ -49,7 +49,8 @@ class Cause(Fact):
         kind: `signal`, `exception`, `completed` (main returned) or `requested` (`App.stop`).
         at: When, in seconds on `time.monotonic`'s clock.
         signal: The signal, where `kind` is `signal`; else `None`.
-        exception: What was raised, where an exception is behind it; else `None`.
+        exception: What was raised, where an exception is behind it (the `CancelledError`, where the block of
+            `async with app:` was cancelled); else `None`.
     """
 
     kind: Kind
@@ -60,9 +61,9 @@ class Cause(Fact):
     def __str__(self) -> str:
         if self.signal is not None:
             return self.signal.name
-        if self.exception is not None:
-            return describe(self.exception)
-        return "stop() was called" if self.kind is Kind.REQUESTED else "main returned"
+        if self.kind is Kind.REQUESTED:
+            return "stop() was called" if self.exception is None else "the block was cancelled"
+        return "main returned" if self.exception is None else describe(self.exception)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

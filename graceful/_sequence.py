@@ -73,8 +73,7 @@ class Turn:
         if self.cut:
             return -math.inf
         timeout = math.inf if self.hook.timeout is None else self.hook.timeout
-        limit = math.inf if self._limit is None else self._limit()
-        return min(self._slice.until, limit, self.began + timeout)
+        return min(self._slice.until, self.began + timeout)
 
     def over(self) -> float:
         """When it is given up, if it has been cancelled now: after a moment, and within its slice."""
@@ -85,7 +84,8 @@ class Turn:
 
     @property
     def _slice(self) -> Slice:
-        return slice_of(max(self.began, self._pace.since), self._pace.deadline, self._behind)
+        end = self._pace.deadline if self._limit is None else min(self._limit(), self._pace.deadline)
+        return slice_of(max(self.began, self._pace.since), end, self._behind)
 
     def raised(self, error: BaseException) -> None:
         """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
@@ -302,7 +302,6 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
     sorter = plan.sorter()
     running: set[asyncio.Task[None]] = set()
     ended: asyncio.Queue[Hook] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
 
     async def beside(hook: Hook) -> None:
         await run(hook, plan.behind[hook])
@@ -317,10 +316,9 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
             sorter.done(ready[0])
             continue
         for hook in ready:
-            task = Unlisted(beside(hook), loop=loop, **_EAGER)
-            if not task.done():
-                running.add(task)
-                task.add_done_callback(running.discard)
+            task = Unlisted(beside(hook))  # not at once: what runs eagerly in it would still see it listed
+            running.add(task)
+            task.add_done_callback(running.discard)
         if sorter.is_active():
             sorter.done(await ended.get())
             while not ended.empty():

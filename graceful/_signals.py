@@ -22,6 +22,7 @@ A forked child must not run its parent's hooks: its handlers are reset to the de
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -77,6 +78,12 @@ def ask_owner() -> bool:
     if taken:
         signal.raise_signal(signal.SIGTERM)
     return taken
+
+
+def raises_interrupt(handler: object) -> bool:
+    """Whether this handler of SIGINT may raise KeyboardInterrupt in whatever runs: Python's own, or `asyncio.run`'s."""
+    method = getattr(getattr(handler, "func", None), "__func__", None)
+    return handler is signal.default_int_handler or method is asyncio.Runner._on_sigint  # type: ignore[attr-defined]
 
 
 class SignalHandlers:

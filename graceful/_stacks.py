@@ -60,7 +60,7 @@ def tip(stack: tuple[str, ...]) -> str:
 def await_chain(awaitable: Any) -> tuple[str, ...]:
     """One line a frame, outermost first, for a task or coroutine that is suspended; what it waits for comes last."""
     lines: list[str] = []
-    inner = awaitable.get_coro() if hasattr(awaitable, "get_coro") else awaitable
+    inner = getattr(awaitable, "_coro", awaitable)  # 3.12.1 crashes in get_coro() of an eager task that is done
     while inner is not None and len(lines) < 100:
         frame = _first(inner, "cr_frame", "gi_frame", "ag_frame")
         if frame is None:
@@ -103,7 +103,7 @@ def origin(future: Any, made: str = "") -> str:
     if not hasattr(future, "get_coro"):
         return "a future"
     parts = [f"task {future.get_name()!r}"]
-    coro = future.get_coro()
+    coro: Any = getattr(future, "_coro", None)
     code = _first(coro, "cr_code", "gi_code", "ag_code")
     if code is not None and not _is_ours(code):
         parts[0] += (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
-from graceful._budget import half_of_rest
+from graceful._budget import MOMENT, half_of_rest
+from graceful._critical import Blocks
 from graceful._pace import Pace
 from graceful._patience import Patience
 
@@ -35,6 +36,7 @@ class Tasks:
     """
     Attributes:
         draining: The supervised tasks that are waited for before anything is cancelled.
+        blocks: The critical blocks.
         supervised: All supervised tasks that have not ended, each with where it came from.
     """
 
@@ -43,8 +45,7 @@ class Tasks:
         self.draining: set[asyncio.Task[Any]] = set()
         self._ended = ended
         self._on_done = self._done  # once: a bound method for each task would be 64 bytes for each
-        self._critical: dict[asyncio.Task[Any], list[str]] = {}
-        self._postponed: set[asyncio.Task[Any]] = set()
+        self.blocks = Blocks()
 
     def create(
         self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool, made: str
@@ -59,26 +60,17 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self.draining.discard(task)
-        self._ended(task, self.supervised.pop(task))
+        made = self.supervised.pop(task, None)
+        if made is not None:
+            self._ended(task, made)
 
-    def enter_critical(self, task: asyncio.Task[Any], label: str) -> None:
-        """From here on the shutdown does not cancel it; `label` says what for."""
-        self._critical.setdefault(task, []).append(label)
-
-    def leave_critical(self, task: asyncio.Task[Any]) -> None:
-        """It may be cancelled again; a cancellation that had to wait is made good."""
-        self._critical[task].pop()
-        if not self._critical[task]:
-            del self._critical[task]
-            if task in self._postponed:
-                self._postponed.discard(task)
-                # Soon, not now: if this was the last thing it had to do, it ends by itself.
-                task.get_loop().call_soon(task.cancel)
+    def release(self, task: asyncio.Task[Any]) -> None:
+        """It is no longer ours to wait for, or to stop."""
+        del self.supervised[task]
 
     def label(self, task: asyncio.Task[Any]) -> str:
         """What to call it: its name, and the critical block it is in."""
-        label = "".join(f" in critical block {label!r}" for label in self._critical.get(task, [])[-1:])
-        return f"task {task.get_name()!r}{label}"
+        return f"task {task.get_name()!r}{self.blocks.label(task)}"
 
     async def cancel(
         self, find: Callable[[], set[asyncio.Task[Any]]], pace: Pace, patience: Patience | None
@@ -108,18 +100,20 @@ class Tasks:
                         patience.ended(task)
             # Those that have ended are let go now, and need not be looked through again.
             asked = {task for task in found if not task.done()}
+        if late := self.blocks.give_up():
+            for task in late:
+                task.cancel()
+            over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
+            await pace.settle(late, lambda: over)
         return {task for task in found if not task.done()}
 
-    def _ask_to_end(self, tasks: Iterable[asyncio.Task[Any]], patience: Patience | None) -> None:
+    def _ask_to_end(self, tasks: set[asyncio.Task[Any]], patience: Patience | None) -> None:
         # Nothing but asyncio's own code runs here, and makes a million objects that the collector would look at again
         # and again: without it, this takes a third of the time.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            for task in tasks:
-                if task in self._critical:
-                    self._postponed.add(task)
-                    continue
+            for task in tasks - self.blocks.postpone(tasks):
                 if patience is not None:
                     patience.unwatch(task)
                 task.cancel()

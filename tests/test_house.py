@@ -44,6 +44,7 @@ FLOORS = {
     # the ground: arithmetic, tables, nouns, and edges that know of nothing but the interpreter
     "_arguments": 0,
     "_budget": 0,
+    "_critical": 0,
     "_machine": 0,
     "_model": 0,
     "_overlay": 0,

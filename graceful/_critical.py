@@ -1,0 +1,109 @@
+"""
+Critical blocks: which tasks the shutdown may not cancel now.
+
+Not only those in a block. asyncio passes a cancellation on: who awaits a task, gathers it, or has it in a TaskGroup,
+cancels it when he is cancelled himself. So whoever waits for a task in a block is spared for as long as that is, and who
+waits is read off the callbacks that asyncio has left on the task. (3.14 keeps `Task._asyncio_awaited_by`; earlier ones
+do not.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+__all__ = ["Blocks", "Critical"]
+
+Task = asyncio.Task[Any]
+
+
+class Blocks:
+    """
+    The blocks that tasks are in.
+
+    Attributes:
+        stands_for: Tasks that are not ours to cancel, each with the one that is cancelled in its place.
+    """
+
+    def __init__(self) -> None:
+        self.stands_for: dict[asyncio.Future[Any], Task] = {}
+        self._labels: dict[asyncio.Future[Any], list[str]] = {}
+        self._postponed: set[Task] = set()
+
+    def open(self, task: Task, label: str) -> None:
+        """From here on the shutdown does not cancel it; `label` says what for."""
+        self._labels.setdefault(self.stands_for.get(task, task), []).append(label)
+
+    def close(self, task: Task) -> None:
+        """It may be cancelled again, and whoever waits for it; cancellations that had to wait are made good."""
+        task = self.stands_for.get(task, task)
+        self._labels[task].pop()
+        if not self._labels[task]:
+            del self._labels[task]
+            if self._postponed:
+                # Soon, not now: if this was the last thing it had to do, it ends by itself.
+                task.get_loop().call_soon(self._make_good)
+
+    def label(self, task: Task) -> str:
+        """The block it is in, for a message."""
+        return "".join(f" in critical block {label!r}" for label in self._labels.get(task, [])[-1:])
+
+    def postpone(self, tasks: Iterable[Task]) -> set[Task]:
+        """Those of the tasks that must not be cancelled now; they are when nothing speaks against it any more."""
+        spared = self._spared().intersection(tasks) if self._labels else set[Task]()
+        self._postponed |= spared
+        return spared
+
+    def give_up(self) -> set[Task]:
+        """Their time is over: those that are still postponed, to be cancelled at once."""
+        late, self._postponed = self._postponed, set()
+        return {task for task in late if not task.done()}
+
+    def _make_good(self) -> None:
+        ready = self._postponed - self._spared()
+        self._postponed -= ready
+        for task in ready:
+            task.cancel()
+
+    def _spared(self) -> set[Any]:
+        spared: set[asyncio.Future[Any]] = {*self._labels}
+        unseen = [*spared]
+        while unseen:
+            found = {self.stands_for.get(waiter, waiter) for waiter in _waiters(unseen.pop())} - spared
+            spared |= found
+            unseen += found
+        return spared
+
+
+class Critical(contextlib.AbstractAsyncContextManager[None]):
+    """One block: what `App.critical` returns. No generator, because the loop would close that while the block is open."""
+
+    def __init__(self, find: Callable[[], Blocks], label: str) -> None:
+        self._find = find
+        self._label = label
+        self._close: list[Callable[[], None]] = []
+
+    async def __aenter__(self) -> None:
+        blocks, task = self._find(), asyncio.current_task()
+        assert task is not None
+        blocks.open(task, self._label)
+        self._close.append(lambda: blocks.close(task))
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close.pop()()
+
+
+def _waiters(future: Any) -> Iterator[asyncio.Future[Any]]:
+    """Whoever is woken when it is done: the tasks that await it, the futures of `gather` and `wait_for`, a group's owner."""
+    for callback, *_ in getattr(future, "_callbacks", None) or ():
+        held = [getattr(callback, "__self__", None), *getattr(callback, "args", ())]  # of a method, of a partial
+        for cell in getattr(callback, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # still empty
+                held.append(cell.cell_contents)
+        for each in held:
+            if isinstance(each, asyncio.Future):
+                yield each
+            elif isinstance(each, asyncio.TaskGroup) and each._parent_task is not None:  # type: ignore[attr-defined]
+                yield each._parent_task  # type: ignore[attr-defined]
