@@ -7,7 +7,8 @@ through the app are stopped, and that signals are the owner's business.
 
 With one exception. `asyncio.run` answers the second Ctrl-C with a KeyboardInterrupt in whatever runs, which would be a
 hook, or this package; and it closes the loop without waiting for anybody but the tasks it knows. So from the moment the
-app stops until it has stopped, SIGINT is taken if it would do that; the owner is told afterwards. And if the block's own
+app stops until it has stopped, SIGINT is taken if it would do that (and SIGALRM, if it is nobody's, to unblock what
+blocks); the owner is told afterwards. And if the block's own
 task is gone before it has left the block, the one that stands in for it stays until the cleanup is over.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from graceful._alarm import Alarm
 from graceful._console import tell
 from graceful._errors import Interrupted, StateError
 from graceful._hooks import Hook
@@ -29,7 +31,7 @@ from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings
 from graceful._pace import resolve
 from graceful._runner import Runner
-from graceful._signals import SignalHandlers, ask_owner, in_main_thread, raises_interrupt
+from graceful._signals import SignalHandlers, ask_owner, hold, in_main_thread, raises_interrupt
 
 __all__ = ["Guest"]
 
@@ -53,7 +55,7 @@ class Guest(Runner):
     async def enter(self) -> None:
         """Start; raises what a failed start raised, after what was started was cleaned up."""
         loop = asyncio.get_running_loop()
-        task = self._task = LifeTask(self._stay(loop), loop, self.inbox.stop)
+        task = self._task = LifeTask(self._stay(loop), loop, self._stop)
         task.add_done_callback(lambda _: resolve(self._ready, None))
         task.add_done_callback(self._give_back)
         self._body.add_done_callback(self._abandoned)
@@ -63,8 +65,8 @@ class Guest(Runner):
             await self._outlast(task)
             self._pass_on()
             task.result()
-            why = "the app was told to stop before the block could begin"
-            raise cancelled or self.conclude() or StateError(why)
+            raised = self.conclude()
+            raise cancelled or raised or StateError("the app was told to stop before the block could begin")
 
     async def leave(self, error: BaseException | None) -> bool:
         """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
@@ -74,13 +76,14 @@ class Guest(Runner):
         if error is None:
             self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
         elif isinstance(error, asyncio.CancelledError):
-            self.inbox.stop(error)
+            self._stop(error)
         else:
             self.life.fail(error, "the block failed", task=self.life.main)
         cancelled = await self._outlast(self._task)
         self._task.result()
         raised = self.conclude()
-        self._pass_on()
+        if raised is None:
+            self._pass_on()
         if self._cancelled:
             ours = self._body.uncancel() == 0 and ours
         if raised is error is not None or (isinstance(raised, Interrupted) and isinstance(error, KeyboardInterrupt)):
@@ -114,7 +117,7 @@ class Guest(Runner):
                 await asyncio.wait([future])
             except asyncio.CancelledError as error:
                 cancelled = error
-                self.inbox.stop(error)
+                self._stop(error)
         return cancelled
 
     async def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -149,15 +152,25 @@ class Guest(Runner):
     def _abandoned(self, _: object) -> None:
         """The block's task is gone. After the block that means nothing; in it, a KeyboardInterrupt hit the way out."""
         self._left.set()
-        self.inbox.stop()
+        self._stop()
+
+    def _stop(self, because: BaseException | None = None) -> None:
+        """Begin the shutdown; a second Ctrl-C waits meanwhile until SIGINT is taken, or it would hit half a decision."""
+        release = hold({signal.SIGINT})
+        try:
+            self.inbox.stop(because)
+        finally:
+            release()
 
     # --- SIGINT, while the app stops -------------------------------------------------------------------------------
 
     def _bound(self, cause: Cause) -> None:
-        super()._bound(cause)
         if self._interrupts is None and in_main_thread() and raises_interrupt(signal.getsignal(signal.SIGINT)):
-            self._interrupts = SignalHandlers({signal.SIGINT}, (), self._sighted, self.inbox.decide_all)
+            self._interrupts = SignalHandlers({signal.SIGINT}, (), self._sighted, None)
             self._interrupts.__enter__()
+            if Alarm.available() and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+                self._alarm = Alarm()  # nor has a hook that blocks anybody else now who would unblock it
+        super()._bound(cause)
 
     def _sighted(self, number: int) -> None:
         self._interrupted = True
@@ -166,6 +179,8 @@ class Guest(Runner):
     def _give_back(self, _: object) -> None:
         if self._interrupts is not None:
             self._interrupts.__exit__()
+        if self._alarm is not None:
+            self._alarm.disarm()
 
     def _pass_on(self) -> None:
         """In the block's task: the owner hears now of the Ctrl-C that came meanwhile."""

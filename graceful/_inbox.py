@@ -107,8 +107,8 @@ class Inbox:
         """Decide what was posted; in the thread of the run only."""
         # A signal that comes after the inner loop saw an empty inbox and before the flag is down is seen by the outer.
         while self._posted and not self._deciding:
-            self._deciding = True
             try:
+                self._deciding = True
                 while self._posted:
                     self._decide(*self._posted.popleft())
             finally:

@@ -408,9 +408,12 @@ class Life:
         return -math.inf if self._pace.hurried else limit
 
     async def _cancel(self) -> None:
-        for task in await self.tasks.cancel(self._work, self._pace, self.patience):
+        for task in await self.tasks.cancel(self._work, self._pace, self.patience, self._cut_short):
             self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
             leave_behind(task)
+
+    def _cut_short(self, task: asyncio.Task[Any]) -> None:
+        self._gave_up(self.tasks.label(task), await_chain(task), "did not end in time, and is cut short")
 
     async def _last(self) -> None:
         """Tasks that were started during the cleanup, and what they acquired while they ended."""

@@ -95,7 +95,7 @@ class SignalHandlers:
         explicit: The signals that are taken even if they are ignored.
         sighted: Called in the main thread, between any two bytecodes, with the signal. It must only do what is safe
             there: no locks, no I/O but `os.write`.
-        knocked: Called in the same way, after `knock` was called in another thread.
+        knocked: Called in the same way, after `knock` was called in another thread; `None`: nobody knocks.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class SignalHandlers:
         wanted: Iterable[signal.Signals],
         explicit: Iterable[signal.Signals],
         sighted: Callable[[int], None],
-        knocked: Callable[[], None],
+        knocked: Callable[[], None] | None,
     ) -> None:
         self._explicit = {*explicit}
         self._wanted = {*wanted} | self._explicit
@@ -124,7 +124,7 @@ class SignalHandlers:
                 continue
             self._before[number] = before
             signal.signal(number, self._handle)
-        if _KNOCK is not None and signal.getsignal(_KNOCK) == signal.SIG_DFL:
+        if self._knocked is not None and _KNOCK is not None and signal.getsignal(_KNOCK) == signal.SIG_DFL:
             self._before[_KNOCK] = signal.SIG_DFL
             signal.signal(_KNOCK, self._hear_knock)
         _installed.add(self)
@@ -139,7 +139,8 @@ class SignalHandlers:
         self._sighted(number)
 
     def _hear_knock(self, _number: int, _frame: FrameType | None) -> None:
-        self._knocked()
+        if self._knocked is not None:
+            self._knocked()
 
     def knock(self) -> None:
         """From another thread: have `knocked` called in the main thread, even if that is blocked."""

@@ -73,10 +73,17 @@ class Tasks:
         return f"task {task.get_name()!r}{self.blocks.label(task)}"
 
     async def cancel(
-        self, find: Callable[[], set[asyncio.Task[Any]]], pace: Pace, patience: Patience | None
+        self,
+        find: Callable[[], set[asyncio.Task[Any]]],
+        pace: Pace,
+        patience: Patience | None,
+        overdue: Callable[[asyncio.Task[Any]], None],
     ) -> set[asyncio.Task[Any]]:
         """
         Cancel what `find` finds, and what that starts while it ends; wait for it, but leave a share of the budget.
+
+        Args:
+            overdue: Called with each task in a critical block that did not end in that share, before it is cancelled.
 
         Returns:
             Those that would not end.
@@ -102,6 +109,7 @@ class Tasks:
             asked = {task for task in found if not task.done()}
         if late := self.blocks.give_up():
             for task in late:
+                overdue(task)
                 task.cancel()
             over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
             await pace.settle(late, lambda: over)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import selectors
 from collections import deque
 from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from virtual import VirtualLoop
 
 from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
 from graceful._hooks import Hook, Hooks
@@ -142,25 +142,6 @@ def test_quick_hooks_leave_what_they_did_not_use(now: float, left: float, hooks:
 
     assert pytest.approx(deadline - min(MOMENT, left / 10)) == slice_of(now, deadline, 0).until
     assert slice_of(now, deadline, hooks - 1).until < slice_of(now, deadline, 0).until
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock stands still while something runs, and jumps to the next timer when nothing does."""
-
-    def __init__(self) -> None:
-        selector = selectors.DefaultSelector()
-        super().__init__(selector)
-        self.now = 0.0
-        self._poll = selector.select
-        selector.select = self._jump
-
-    def _jump(self, timeout: float | None = None) -> object:
-        assert timeout is not None, "everything waits, and nothing will come"
-        self.now += timeout
-        return self._poll(0)
-
-    def time(self) -> float:
-        return self.now
 
 
 async def hang() -> None:

@@ -1,0 +1,51 @@
+"""Virtual time: a loop in which an hour passes at once, and an app that lives in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still while something runs, and jumps to the next timer when nothing does."""
+
+    def __init__(self) -> None:
+        selector = selectors.DefaultSelector()
+        super().__init__(selector)
+        self.now = 0.0
+        self._poll = selector.select
+        selector.select = self._jump
+
+    def _jump(self, timeout: float | None = None) -> object:
+        assert timeout is not None, "everything waits, and nothing will come"
+        self.now += timeout
+        return self._poll(0)
+
+    def time(self) -> float:
+        return self.now
+
+
+@contextlib.contextmanager
+def on_the_clock_of(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Every room of the package that looks at a clock looks at the loop's."""
+    clock = SimpleNamespace(monotonic=loop.time)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, room in [*sys.modules.items()]:
+            if name.startswith("graceful.") and hasattr(room, "time"):
+                patch.setattr(room, "time", clock)
+        yield
+
+
+def run_virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """`asyncio.run(main())` in virtual time; an app in there must be a guest (`async with app:`)."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, on_the_clock_of(runner.get_loop()):
+        return runner.run(main())
