@@ -37,6 +37,9 @@ _Reference = weakref.ref[Future]
 #: Those that fail within so many seconds of each other are looked at together.
 _TOGETHER = 0.01
 
+#: Turns of the loop that are given to those who were woken meanwhile: the time may have passed in one long stall.
+_PASSES = 10
+
 
 class Patience:
     """
@@ -50,6 +53,7 @@ class Patience:
         self._loop = loop
         self._seconds = seconds
         self._failed: deque[tuple[float, _Reference]] = deque()
+        self._due: list[_Reference] = []
         self._timer: asyncio.TimerHandle | None = None
         self._uncover: list[Callable[[], None]] = []
         self._on_done = self.ended  # once: a bound method for each task would be 64 bytes for each
@@ -65,9 +69,10 @@ class Patience:
             uncover()
         if self._timer is not None:
             self._timer.cancel()
-        for _, reference in self._failed:
+        for reference in [*self._due, *(reference for _, reference in self._failed)]:
             if (task := reference()) is not None:
                 self._report(task)
+        self._due.clear()
         self._failed.clear()
 
     def _watching(self, create: Callable[..., Future]) -> Callable[..., Future]:
@@ -97,13 +102,21 @@ class Patience:
     def _look_again(self) -> None:
         self._timer = None
         now = self._loop.time() + _TOGETHER
-        due: list[Future] = []
         while self._failed and self._failed[0][0] <= now:
-            task = self._failed.popleft()[1]()
-            if task is not None and _is_unretrieved(task):
-                due.append(task)
+            self._due.append(self._failed.popleft()[1])
         if self._failed:
             self._timer = self._loop.call_at(self._failed[0][0], self._look_again)
+        self._give_way(_PASSES)
+
+    def _give_way(self, passes: int) -> None:
+        if passes:
+            self._loop.call_soon(self._give_way, passes - 1)
+        else:
+            self._judge()
+
+    def _judge(self) -> None:
+        due = [task for reference in self._due if (task := reference()) is not None and _is_unretrieved(task)]
+        self._due.clear()
         waiting = _waiting_for(due) if due else {}
         for task in due:
             if task in waiting:
