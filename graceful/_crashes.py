@@ -39,7 +39,13 @@ def is_fatal(context: Context) -> bool:
         return True
     if any(key in context for key in _CONNECTION) or "client_connected_cb" in context.get("message", ""):
         return False
-    return "future" in context or "task" in context or "handle" in context
+    if "handle" in context:
+        # asyncio calls `connection_made` and `datagram_received` by way of the loop, as it does any callback.
+        owner = getattr(getattr(context["handle"], "_callback", None), "__self__", None)
+        return not isinstance(owner, (asyncio.BaseProtocol, asyncio.BaseTransport))
+    # An async generator that is let go is closed in a task.
+    coro = getattr(context.get("future", context.get("task")), "_coro", None)
+    return ("future" in context or "task" in context) and type(coro).__name__ != "async_generator_athrow"
 
 
 class Crashes:

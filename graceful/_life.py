@@ -216,6 +216,7 @@ class Life:
         at = self._failing_since = min(self._failing_since, time.monotonic())
         starting = self.inbox.cause is not None and self.inbox.cause.exception is failure.exception
         dealt_with = False
+        raised: list[BaseException] = []
         loop = asyncio.get_running_loop()
         asked = [hook for hook in self.hooks_of(Stage.EXCEPTION) if isinstance(failure.exception, hook.types)]
         for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
@@ -224,9 +225,12 @@ class Life:
             with adopting():
                 await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
             dealt_with = dealt_with or turn.value is True
-        if not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
-            self._journal.errors.append(failure.exception)
-            self.inbox.post(Sighting.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=failure.exception))
+            raised += [] if turn.error is None else [turn.error]
+        exits = [error for error in raised if not isinstance(error, Exception)]  # sys.exit() in a hook says how to end
+        if exits or not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
+            errors = [*exits, failure.exception, *(error for error in raised if isinstance(error, Exception))]
+            self._journal.errors += errors
+            self.inbox.post(Sighting.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=errors[0]))
             return
         if not self._journal.unhandled:
             self._failing_since = math.inf

@@ -156,6 +156,6 @@ def describe(exception: BaseException) -> str:
 
 def note(exception: BaseException, text: str) -> None:
     """Add a note to what the user will see, unless it is there already: an exception may be raised in a second run."""
-    if text not in getattr(exception, "__notes__", ()):
-        with contextlib.suppress(Exception):  # it may refuse it: a frozen dataclass does
+    with contextlib.suppress(Exception):  # it may refuse it: a frozen dataclass does
+        if text not in getattr(exception, "__notes__", ()):
             exception.add_note(text)

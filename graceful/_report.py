@@ -98,7 +98,7 @@ def _raised(cause: Cause, errors: Sequence[BaseException]) -> BaseException:
             before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
             last = last if before is None else before
         more = rest[0] if len(rest) == 1 else BaseExceptionGroup("while the program stopped", rest)
-        if last not in rest:  # or it is shown already
+        if all(last is not each for each in rest):  # or it is shown already
             # An exception may refuse to be changed: a frozen dataclass does.
             BaseException.__setattr__(last, "__context__", more)
             BaseException.__setattr__(last, "__suppress_context__", False)

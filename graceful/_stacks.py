@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import sys
 import threading
@@ -34,7 +35,7 @@ __all__ = [
 
 _LOOP_CODE = {"asyncio", "selectors", "graceful", "uvloop"}
 _STDLIB = os.path.dirname(os.__file__)
-_OURS = (os.path.dirname(__file__), os.path.join(_STDLIB, "asyncio"))
+_OURS = (os.path.dirname(__file__), os.path.join(_STDLIB, "asyncio"), "uvloop")
 
 
 @functools.lru_cache(256)  # asked for each hook, and there are few files
@@ -63,8 +64,9 @@ def await_chain(awaitable: Any) -> tuple[str, ...]:
     inner = getattr(awaitable, "_coro", awaitable)  # 3.12.1 crashes in get_coro() of an eager task that is done
     while inner is not None and len(lines) < 100:
         frame = _first(inner, "cr_frame", "gi_frame", "ag_frame")
-        if frame is None:
-            break
+        if frame is None:  # `anext(generator)` shows neither, and holds the generator
+            inner = next((each for each in gc.get_referents(inner) if hasattr(each, "ag_frame")), None)
+            continue
         if (
             lines or os.path.dirname(frame.f_code.co_filename) != _OURS[0]
         ):  # the stack begins where the user's code does
