@@ -316,8 +316,7 @@ class App(Hooks):
         except StateError:
             coro.close()  # or Python would warn that it was never awaited, next to an error that says why
             raise
-        made = f"created at {caller(1)}"
-        return runner.life.tasks.create(coro, name=name, context=context, drain=drain, made=made)
+        return runner.life.tasks.create(coro, name=name, context=context, drain=drain, made=caller(1))
 
     def critical(self, label: str = "") -> contextlib.AbstractAsyncContextManager[None]:
         """

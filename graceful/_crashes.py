@@ -40,9 +40,11 @@ def is_fatal(context: Context) -> bool:
     if any(key in context for key in _CONNECTION) or "client_connected_cb" in context.get("message", ""):
         return False
     if "handle" in context:
-        # asyncio calls `connection_made` and `datagram_received` by way of the loop, as it does any callback.
+        # asyncio calls `connection_made` and `datagram_received` by way of the loop, as it does any callback; uvloop's
+        # handles show their callback in words only.
         owner = getattr(getattr(context["handle"], "_callback", None), "__self__", None)
-        return not isinstance(owner, (asyncio.BaseProtocol, asyncio.BaseTransport))
+        of_transport = isinstance(owner, (asyncio.BaseProtocol, asyncio.BaseTransport))
+        return not of_transport and "Transport._" not in context.get("message", "")
     # An async generator that is let go is closed in a task.
     coro = getattr(context.get("future", context.get("task")), "_coro", None)
     return ("future" in context or "task" in context) and type(coro).__name__ != "async_generator_athrow"

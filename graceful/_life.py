@@ -30,7 +30,6 @@ from graceful._journal import Journal
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, note
 from graceful._pace import Pace, resolve
-from graceful._patience import Patience
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
 from graceful._stacks import await_chain, origin, strip_our_frames, tip
@@ -76,7 +75,6 @@ class Life:
         pushed: What was acquired while running, to be released before the registered hooks.
         result: What main returned.
         told: The tasks that have asked to be told, and end by themselves if there is time.
-        patience: What watches the loop's tasks; `None`: nothing does.
         finished: Whether main ended by itself.
     """
 
@@ -92,7 +90,6 @@ class Life:
         self._cleaned = False
         self.main: asyncio.Future[Any] | None = None
         self.inbox: Inbox
-        self.patience: Patience | None = None
         self._hooks = hooks
         self._pid = os.getpid()
         self._settings = settings
@@ -412,7 +409,7 @@ class Life:
         return -math.inf if self._pace.hurried else limit
 
     async def _cancel(self) -> None:
-        for task in await self.tasks.cancel(self._work, self._pace, self.patience, self._cut_short):
+        for task in await self.tasks.cancel(self._work, self._pace, self._cut_short):
             self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
             leave_behind(task)
 

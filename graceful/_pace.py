@@ -9,6 +9,7 @@ blocked (see `_alarm`).
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ class Pace:
         self.since = -math.inf
         self.hurried = False
         self.expect = expect
-        self._limits: dict[asyncio.Future[None], float] = {}
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap: the earliest limit first
 
     def bring_forward(self, at: float, deadline: float, *, hurried: bool) -> None:
         """
@@ -47,7 +48,7 @@ class Pace:
 
     def reconsider(self) -> None:
         """Wake all who wait, so that they ask for their limit again."""
-        for waiter in self._limits:
+        for *_, waiter in self._waiting:
             resolve(waiter, None)
 
     async def settle(self, futures: Collection[asyncio.Future[Any]], until: Callable[[], float]) -> bool:
@@ -81,14 +82,16 @@ class Pace:
 
         future.add_done_callback(wake)
         timer = None if limit == math.inf else loop.call_later(limit - self.clock(), resolve, waiter, None)
-        self._limits[waiter] = limit
-        self.expect(min(self._limits.values()))
+        heapq.heappush(self._waiting, (limit, id(waiter), waiter))
+        self.expect(self._waiting[0][0])
         try:
             await waiter
         finally:
             future.remove_done_callback(wake)
-            del self._limits[waiter]
-            self.expect(min(self._limits.values(), default=math.inf))
+            waiter.cancel()  # if it is not done: who is cancelled himself waits no more
+            while self._waiting and self._waiting[0][2].done():
+                heapq.heappop(self._waiting)
+            self.expect(self._waiting[0][0] if self._waiting else math.inf)
             if timer is not None:
                 timer.cancel()
 

@@ -25,6 +25,7 @@ import weakref
 from asyncio import tasks
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context
 from typing import Any
 
 from graceful._overlay import cover
@@ -47,6 +48,9 @@ class Patience:
 
     Args:
         seconds: How long a failed task may wait for somebody to retrieve its exception.
+
+    Attributes:
+        spared: A coroutine whose task is not to be watched, because it is supervised: set while that is created.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -56,12 +60,15 @@ class Patience:
         self._due: list[_Reference] = []
         self._timer: asyncio.TimerHandle | None = None
         self._uncover: list[Callable[[], None]] = []
-        self._on_done = self.ended  # once: a bound method for each task would be 64 bytes for each
+        self.spared: object = None
+        # Once: a bound method and a copy of the context for each task would be 64 bytes for each.
+        self._on_done = self.ended
+        self._context = Context()
 
     def attach(self) -> None:
         """Watch every task that is created from now on, and every job that is given to an executor."""
-        for method in ("create_task", "run_in_executor"):
-            self._uncover.append(cover(self._loop, method, self._watching))
+        self._uncover.append(cover(self._loop, "create_task", self._watching))
+        self._uncover.append(cover(self._loop, "run_in_executor", self._watching_jobs))
 
     def detach(self) -> None:
         """End it. Who has not come by now will not come any more."""
@@ -75,18 +82,28 @@ class Patience:
         self._due.clear()
         self._failed.clear()
 
-    def _watching(self, create: Callable[..., Future]) -> Callable[..., Future]:
-        ended = self._on_done
+    def _watching(self, create_task: Callable[..., Future]) -> Callable[..., Future]:
+        ended, context = self._on_done, self._context
 
-        def create_watched(*args: Any, **options: Any) -> Future:
-            task = create(*args, **options)
-            if task.done():  # an eager one: a callback would cost a turn of the loop
+        def create_watched(coro: Any, **options: Any) -> Future:
+            task = create_task(coro, **options)
+            if coro is self.spared:
+                self.spared = None
+            elif task.done():  # an eager one: a callback would cost a turn of the loop
                 ended(task)
             else:
-                task.add_done_callback(ended)
+                task.add_done_callback(ended, context=context)
             return task
 
         return create_watched
+
+    def _watching_jobs(self, run_in_executor: Callable[..., Future]) -> Callable[..., Future]:
+        def run_watched(*args: Any) -> Future:
+            job = run_in_executor(*args)
+            job.add_done_callback(self._on_done, context=self._context)
+            return job
+
+        return run_watched
 
     def unwatch(self, task: Future) -> None:
         """For who sees to it himself that `ended` is called: a callback costs more than the cancellation of a task."""

@@ -13,16 +13,15 @@ import functools
 import inspect
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from graceful._alarm import Alarm, Unblocked
 from graceful._console import tell
 from graceful._crashes import Crashes
 from graceful._errors import Interrupted
+from graceful._executor import DefaultExecutor
 from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, exit_now, say
 from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
@@ -30,7 +29,7 @@ from graceful._journal import Journal
 from graceful._life import Life, LifeTask, leave_behind
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings, describe
-from graceful._pace import Pace, resolve
+from graceful._pace import Pace
 from graceful._patience import Patience
 from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
@@ -150,7 +149,7 @@ class Runner:
 
     async def _live(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
         self.inbox.loop = loop
-        executor = _own_executor(loop)
+        executor = DefaultExecutor(loop)
         crashes = self.watch(loop)
         if self._watchdog is not None:
             self._watchdog.attach()
@@ -172,36 +171,20 @@ class Runner:
         task.add_done_callback(self.life.main_ended)
         return task
 
-    async def _shut_down(self, loop: asyncio.AbstractEventLoop, executor: Executor) -> None:
-        """
-        Async generators and the default executor, both with a limit.
-
-        `loop.shutdown_default_executor(timeout)` keeps its timeout on 3.13 and later only, and not on uvloop. So the
-        executor is ours, and a daemon thread waits for it.
-        """
+    async def _shut_down(self, loop: asyncio.AbstractEventLoop, executor: DefaultExecutor) -> None:
+        """Async generators and the default executor, both with a limit."""
         closing = loop.create_task(loop.shutdown_asyncgens())
         await self.pace.settle([closing], lambda: (self.pace.clock() + self.pace.deadline) / 2)
-        emptied: asyncio.Future[None] = loop.create_future()
-
-        def wait() -> None:
-            executor.shutdown(wait=True, cancel_futures=True)
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(resolve, emptied, None)
-
-        executor.shutdown(wait=False, cancel_futures=True)
-        waiter = threading.Thread(target=wait, name="graceful executor", daemon=True)
-        waiter.start()
-        if await self.pace.settle([closing, emptied], lambda: self.pace.deadline):
+        emptied = await executor.shut_down(self.pace)
+        if emptied and await self.pace.settle([closing], lambda: self.pace.deadline):
             theirs = loop.create_task(loop.shutdown_default_executor())  # one that the program set in place of ours
             if not await self.pace.settle([theirs], lambda: self.pace.deadline):
                 leave_behind(theirs)
-        if emptied.done():
-            waiter.join()  # it has said so, and ends: nothing of ours is left behind
         if not closing.done():
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 leave_behind(task)
             tell(logging.WARNING, "async generators would not be closed, and are left behind")
-        if not emptied.done() and self.inbox.cause is not None and self.inbox.cause.signal is None:
+        if not emptied and self.inbox.cause is not None and self.inbox.cause.signal is None:
             tell(logging.WARNING, "jobs in the default executor still run; the process ends when they do")
 
     # --- called from the rooms below -------------------------------------------------------------------------------
@@ -243,7 +226,7 @@ class Runner:
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> Crashes:
         """Take the loop's exception handler and task factory."""
-        patience = self.life.patience = (
+        patience = self.life.tasks.patience = (
             None if self._settings.patience is None else Patience(loop, self._settings.patience)
         )
         crashes = Crashes(loop, patience, self._crashed, self.life.note)
@@ -283,12 +266,3 @@ def _close(main: Coroutine[Any, Any, Any] | None) -> None:
     """Main was never started: without this Python would warn that it was never awaited."""
     if main is not None and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
         main.close()
-
-
-def _own_executor(loop: asyncio.AbstractEventLoop) -> Executor:
-    # Not at the top: 1 to 2 ms that an import need not pay.
-    from concurrent.futures import ThreadPoolExecutor
-
-    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
-    loop.set_default_executor(executor)
-    return executor

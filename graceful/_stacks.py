@@ -87,12 +87,12 @@ def unwound_lines(error: BaseException) -> tuple[str, ...]:
 
 
 def caller(depth: int) -> str:
-    """`file:line in function` of who called the function `depth` frames up. Made once for each place in the code."""
+    """`created at file:line in function`: who called the function `depth` frames up. Made once for each place in the code."""
     frame = sys._getframe(depth + 1)
     place = id(frame.f_code), frame.f_lasti
     known = _places.get(place)
     if known is None:
-        known = _places[place] = _line(frame), frame.f_code
+        known = _places[place] = f"created at {_line(frame)}", frame.f_code
     return known[0]
 
 

@@ -37,6 +37,7 @@ class Tasks:
     Attributes:
         draining: The supervised tasks that are waited for before anything is cancelled.
         blocks: The critical blocks.
+        patience: What watches the loop's other tasks; `None`: nothing does.
         supervised: All supervised tasks that have not ended, each with where it came from.
     """
 
@@ -44,18 +45,23 @@ class Tasks:
         self.supervised: dict[asyncio.Task[Any], str] = {}
         self.draining: set[asyncio.Task[Any]] = set()
         self._ended = ended
-        self._on_done = self._done  # once: a bound method for each task would be 64 bytes for each
+        self.patience: Patience | None = None
+        # Once: a bound method and a copy of the context for each task would be 64 bytes for each.
+        self._on_done = self._done
+        self._context = Context()
         self.blocks = Blocks()
 
     def create(
         self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool, made: str
     ) -> asyncio.Task[T]:
         """Start a supervised task: `ended` is called with it and with how it was `made` as soon as it is done."""
+        if self.patience is not None:
+            self.patience.spared = coro
         task: asyncio.Task[T] = asyncio.get_running_loop().create_task(coro, name=name, context=context)
         self.supervised[task] = made
         if drain:
             self.draining.add(task)
-        task.add_done_callback(self._on_done)
+        task.add_done_callback(self._on_done, context=self._context)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -76,7 +82,6 @@ class Tasks:
         self,
         find: Callable[[], set[asyncio.Task[Any]]],
         pace: Pace,
-        patience: Patience | None,
         overdue: Callable[[asyncio.Task[Any]], None],
     ) -> set[asyncio.Task[Any]]:
         """
@@ -99,12 +104,12 @@ class Tasks:
         asked: set[asyncio.Task[Any]] = set()
         in_time = True
         while (found := find()) and in_time:
-            self._ask_to_end(found - asked, patience)
+            self._ask_to_end(found - asked)
             in_time = await pace.settle(found, until) and pace.clock() < until()
-            if patience is not None:
+            if self.patience is not None:
                 for task in found:
                     if task.done():
-                        patience.ended(task)
+                        self.patience.ended(task)
             # Those that have ended are let go now, and need not be looked through again.
             asked = {task for task in found if not task.done()}
         if late := self.blocks.give_up():
@@ -115,15 +120,15 @@ class Tasks:
             await pace.settle(late, lambda: over)
         return {task for task in found if not task.done()}
 
-    def _ask_to_end(self, tasks: set[asyncio.Task[Any]], patience: Patience | None) -> None:
+    def _ask_to_end(self, tasks: set[asyncio.Task[Any]]) -> None:
         # Nothing but asyncio's own code runs here, and makes a million objects that the collector would look at again
         # and again: without it, this takes a third of the time.
         collecting = gc.isenabled()
         gc.disable()
         try:
             for task in tasks - self.blocks.postpone(tasks):
-                if patience is not None:
-                    patience.unwatch(task)
+                if self.patience is not None:
+                    self.patience.unwatch(task)
                 task.cancel()
         finally:
             if collecting:

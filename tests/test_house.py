@@ -45,6 +45,7 @@ FLOORS = {
     "_arguments": 0,
     "_budget": 0,
     "_critical": 0,
+    "_executor": 1,
     "_machine": 0,
     "_model": 0,
     "_overlay": 0,
@@ -80,7 +81,7 @@ PUBLIC = [
 ]
 
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
-BROUGHT = {"__future__", "copy", "dataclasses"}
+BROUGHT = {"__future__", "copy", "dataclasses", "gc"}
 #: What is imported with the first run only.
 LATE_ROOMS = {"_guest", "_runner", "_life", "_sequence", "_watchdog", "_crashes", "_patience"}
 
