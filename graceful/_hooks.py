@@ -72,6 +72,7 @@ class Hook:
 
     Attributes:
         function: What the user wrote.
+        name: Its qualified name, without the functions it was defined in.
         stage: What it is for.
         arity: How many arguments it is called with.
         timeout: Seconds it may take; `None`: what the budget allows.
@@ -81,7 +82,7 @@ class Hook:
         drain: Whether a background task is waited for before anything is cancelled.
     """
 
-    __slots__ = ("after", "arity", "drain", "function", "signals", "stage", "timeout", "types")
+    __slots__ = ("after", "arity", "drain", "function", "name", "signals", "stage", "timeout", "types")
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Hook:
         drain: bool = False,
     ) -> None:
         self.function = function
+        self.name = _name(function)
         self.stage = stage
         self.arity = arity
         self.timeout = timeout
@@ -103,11 +105,6 @@ class Hook:
         self.types = types
         self.signals = signals
         self.drain = drain
-
-    @property
-    def name(self) -> str:
-        """The qualified name, without the functions it was defined in."""
-        return _name(self.function)
 
     @property
     def where(self) -> str:

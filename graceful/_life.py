@@ -426,7 +426,9 @@ class Life:
         """Every task that is to be stopped: on a loop of ours all that are listed."""
         if not self._owns_loop:
             return {task for task in self.tasks.supervised if not task.done() and task not in _left_behind}
-        return asyncio.all_tasks() - _left_behind
+        work = asyncio.all_tasks()
+        work.difference_update(_left_behind)
+        return work
 
     def _gave_up(self, what: str, stack: tuple[str, ...], why: str) -> None:
         at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()

@@ -300,6 +300,7 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
         pushed: What was acquired while running; the last is released first.
     """
     sorter = plan.sorter()
+    deepest = max(plan.behind.values(), default=-1) + 1
     running: set[asyncio.Task[None]] = set()
     ended: asyncio.Queue[Hook] = asyncio.Queue()
 
@@ -309,7 +310,7 @@ async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]]
 
     while pushed or sorter.is_active():
         while pushed:
-            await run(pushed.pop(), len(pushed) + max(plan.behind.values(), default=-1) + 1)
+            await run(pushed.pop(), len(pushed) + deepest)
         ready = sorter.get_ready() if sorter.is_active() else ()
         if len(ready) == 1 and not running:  # the chain: one hook needs nobody to wait for several
             await run(ready[0], plan.behind[ready[0]])

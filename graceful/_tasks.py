@@ -103,22 +103,22 @@ class Tasks:
 
         asked: set[asyncio.Task[Any]] = set()
         in_time = True
-        while (found := find()) and in_time:
-            self._ask_to_end(found - asked)
+        while in_time and (found := find()):
+            self._ask_to_end(found - asked if asked else found)  # of a million, each copy takes a while
             in_time = await pace.settle(found, until) and pace.clock() < until()
             if self.patience is not None:
                 for task in found:
                     if task.done():
                         self.patience.ended(task)
             # Those that have ended are let go now, and need not be looked through again.
-            asked = {task for task in found if not task.done()}
+            asked = found = {task for task in found if not task.done()}
         if late := self.blocks.give_up():
             for task in late:
                 overdue(task)
                 task.cancel()
             over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
             await pace.settle(late, lambda: over)
-        return {task for task in found if not task.done()}
+        return {task for task in asked if not task.done()}
 
     def _ask_to_end(self, tasks: set[asyncio.Task[Any]]) -> None:
         # Nothing but asyncio's own code runs here, and makes a million objects that the collector would look at again
@@ -126,7 +126,8 @@ class Tasks:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            for task in tasks - self.blocks.postpone(tasks):
+            spared = self.blocks.postpone(tasks)
+            for task in tasks - spared if spared else tasks:
                 if self.patience is not None:
                     self.patience.unwatch(task)
                 task.cancel()
