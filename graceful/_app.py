@@ -303,7 +303,7 @@ class App(Hooks):
             coro: The coroutine.
             name: The task's name; `None`: one is made up.
             context: The context it runs in; `None`: a copy of the current one.
-            drain: The shutdown waits for it before it cancels anything.
+            drain: The shutdown waits for it before it cancels anything, half of the grace at most.
 
         Raises:
             TypeError: `coro` is not a coroutine.

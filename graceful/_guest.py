@@ -104,7 +104,7 @@ class Guest(Runner):
         await self.life.sleep(math.inf)
         if self._left.is_set() or not ask_owner():
             return
-        self.life.told.add(self.life.main)
+        self.life.told.add(self.life.tasks.blocks.stands_for[self._body])
         name, cause = self._settings.name, self.inbox.cause
         if cause is not None and cause.kind is Kind.EXCEPTION:  # whose traceback the server may keep to itself
             tell(logging.ERROR, f"{name} failed: {cause}; the server is asked to stop", error=cause.exception)
@@ -139,20 +139,24 @@ class Guest(Runner):
         try:
             await self._left.wait()
         except asyncio.CancelledError:
-            if not self._left.is_set():
+            if not self._left.is_set() and not self._body.done():
                 self._cancelled = True
                 self._body.cancel()
                 await self._left.wait()
-        if self._body.done() and self._task is not None:
+        if self._left.is_set() and self._body.done() and self._task is not None:
             task = asyncio.current_task()
             assert task is not None
             self.life.tasks.release(task)
             await self._outlast(self._task)
 
-    def _abandoned(self, _: object) -> None:
-        """The block's task is gone. After the block that means nothing; in it, a KeyboardInterrupt hit the way out."""
-        self._left.set()
-        self._stop()
+    def _abandoned(self, body: asyncio.Task[Any]) -> None:
+        """
+        The task that entered the block is gone. If it ended well, another one leaves (a fixture of pytest does that);
+        else nobody will: a KeyboardInterrupt hit the way out.
+        """
+        if body.cancelled() or body.exception() is not None:
+            self._left.set()
+            self._stop()
 
     def _stop(self, because: BaseException | None = None) -> None:
         """Begin the shutdown; a second Ctrl-C waits meanwhile until SIGINT is taken, or it would hit half a decision."""

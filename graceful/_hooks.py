@@ -197,8 +197,9 @@ class Hooks:
         """
         Run to its end when the program stops, whatever stops it, before the loop does; the last registered runs first.
 
-        A hook stands for the startups registered just before it, since the previous `on_shutdown`: the `on_startup`
-        hooks, or if there are none the resources. It is skipped if there are some and none of them completed.
+        A hook stands for the last block of startups registered before it, which several hooks in a row share: its
+        `on_startup` hooks, or if there are none its resources. It is skipped if there are some and none of them
+        completed.
 
         Args:
             function: A function that takes nothing, or one argument: the `Cause`.
@@ -301,7 +302,7 @@ class Hooks:
 
         Args:
             function: A coroutine function without required parameters.
-            drain: The shutdown waits for it before it cancels anything.
+            drain: The shutdown waits for it before it cancels anything, half of the grace at most.
 
         Raises:
             HookError: It is not a coroutine function.

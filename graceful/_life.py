@@ -28,7 +28,7 @@ from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._machine import Sighting, State
-from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, note
+from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, describe, note
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
@@ -106,7 +106,7 @@ class Life:
         self._drain_end = math.inf
         self._failing_since = math.inf
         self._hurry_told = False
-        self.told: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
+        self.told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._news: asyncio.Event = asyncio.Event()
         self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
 
@@ -399,6 +399,12 @@ class Life:
         in_time = True
         while in_time and (left := {task for task in (*self.tasks.draining, *self.told) if not task.done()}):
             in_time = await self._pace.settle(left, self._drain_limit)
+        if not in_time and not self._pace.hurried:
+            for task in left:
+                if not task.done():
+                    self._gave_up(
+                        self.tasks.label(task), await_chain(task), "was waited for, and is cancelled now", "drain"
+                    )
         for _ in range(2):  # whoever awaited one of these comes to its turn, and may end by itself
             await asyncio.sleep(0)
 
@@ -430,11 +436,11 @@ class Life:
         work.difference_update(_left_behind)
         return work
 
-    def _gave_up(self, what: str, stack: tuple[str, ...], why: str) -> None:
+    def _gave_up(self, what: str, stack: tuple[str, ...], why: str, stage: str = "cancel") -> None:
         at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()
         where = stack[0].partition(" in ")[0] if stack else "?"
         took = max(0.0, time.monotonic() - at)
-        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, "cancel", at, took, stack=stack))
+        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, stack=stack))
         tell(logging.WARNING, f"{what} {why}" + (f"; it stood at {tip(stack)}" if stack else ""), stack=stack)
 
     async def _clean_up(self, hook: Hook, behind: int) -> None:
@@ -466,6 +472,8 @@ class Life:
             note(outcome.error, f"in {stage} hook {turn.hook}")
         if outcome.verdict is Verdict.TIMED_OUT:
             tell(logging.INFO, f"{stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
+        elif outcome.error is not None and stage == "on_exception":  # it is not raised if another hook deals with it
+            tell(logging.WARNING, f"{stage} hook {turn.hook} failed: {describe(outcome.error)}", hook=outcome.hook)
         elif outcome.verdict is Verdict.CANCELLED and not turn.cut:
             tell(logging.WARNING, f"{stage} hook {turn.hook} was cancelled from inside: not all of it ran")
         return outcome

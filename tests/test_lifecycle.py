@@ -1388,3 +1388,24 @@ def test_a_handler_starves_no_other():
     with contextlib.suppress(ValueError, HookTimeout, ExceptionGroup):
         run_virtually(main)
     assert ["reported"] == seen
+
+
+@pytest.mark.parametrize("way", ["drain=True", "sleep()"])
+def test_what_was_waited_for_in_vain_is_told(app, caplog, way):
+    """A task that does not end in the drain's share is named, with where it stood, before it is cancelled."""
+
+    async def work():
+        if way == "sleep()":
+            await app.sleep(60)
+        await asyncio.Event().wait()
+
+    async def main():
+        app.create_task(work(), name="jobs", drain=way == "drain=True")
+        await asyncio.sleep(0.01)
+
+    app._settings.grace = 0.4
+    app.run(main)
+    (told,) = [outcome for outcome in app.report.outcomes if outcome.stage == "drain"]
+    assert ("task 'jobs'", Verdict.TIMED_OUT) == (told.hook, told.verdict)
+    assert "in Event.wait" in told.stack[-1]
+    assert "task 'jobs' was waited for, and is cancelled now" in caplog.text

@@ -1537,3 +1537,20 @@ def test_a_failing_task_of_the_app_in_anyios_group():
     with pytest.raises(ExceptionGroup) as caught:
         anyio.run(main)
     assert ((failure,), ["cancelled"]) == (caught.value.exceptions, seen)
+
+
+def test_a_block_that_a_fixture_enters_and_another_task_leaves():
+    """As pytest's fixtures do: the app runs between the two, and its hooks run when it is left."""
+    app, seen = App(grace=3), []
+    app.on_shutdown(lambda: seen.append("closed"))
+
+    async def test():
+        seen.append(app.stopping)
+        assert await app.sleep(0.01)
+
+    with asyncio.Runner() as runner:
+        runner.run(app.__aenter__())
+        runner.run(test())
+        runner.run(app.__aexit__(None, None, None))
+    assert [False, "closed"] == seen
+    assert 0 == app.report.exit_status
