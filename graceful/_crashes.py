@@ -44,7 +44,9 @@ def is_fatal(context: Context) -> bool:
         # handles show their callback in words only.
         owner = getattr(getattr(context["handle"], "_callback", None), "__self__", None)
         of_transport = isinstance(owner, (asyncio.BaseProtocol, asyncio.BaseTransport))
-        return not of_transport and "Transport._" not in context.get("message", "")
+        # Its own callback for a socket may find the future cancelled meanwhile (seen in `sock_accept` on 3.11).
+        of_loop = isinstance(owner, asyncio.AbstractEventLoop) and isinstance(error, asyncio.InvalidStateError)
+        return not of_transport and not of_loop and "Transport._" not in context.get("message", "")
     # An async generator that is let go is closed in a task.
     coro = getattr(context.get("future", context.get("task")), "_coro", None)
     return ("future" in context or "task" in context) and type(coro).__name__ != "async_generator_athrow"

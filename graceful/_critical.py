@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Task: TypeAlias = asyncio.Task[Any]
 
 __all__ = ["Blocks", "Critical"]
-
-Task = asyncio.Task[Any]
 
 
 class Blocks:
@@ -52,7 +55,7 @@ class Blocks:
 
     def postpone(self, tasks: Iterable[Task]) -> set[Task]:
         """Those of the tasks that must not be cancelled now; they are when nothing speaks against it any more."""
-        spared = self._spared().intersection(tasks) if self._labels else set[Task]()
+        spared: set[Task] = self._spared().intersection(tasks) if self._labels else set()
         self._postponed |= spared
         return spared
 

@@ -396,7 +396,7 @@ class Life:
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             await self._pace.settle([never], lambda: self._unless_hurried(cause.at + delay))
         await self._walk(self._drains, deque())
-        in_time = True
+        in_time, left = True, set[asyncio.Task[Any]]()
         while in_time and (left := {task for task in (*self.tasks.draining, *self.told) if not task.done()}):
             in_time = await self._pace.settle(left, self._drain_limit)
         if not in_time and not self._pace.hurried:
