@@ -82,10 +82,10 @@ class Crashes:
         if self._patience is not None:
             self._patience.attach()
 
-    def detach(self) -> None:
-        """End it; what is still unretrieved is told now."""
+    def detach(self, *, over: bool) -> None:
+        """End it. `over`: the loop ends with it, so what is still unretrieved is told now."""
         if self._patience is not None:
-            self._patience.detach()
+            self._patience.detach(over=over)
         self._uncover()
 
     def _hearing(self, report: Callable[[Context], None]) -> Callable[[Context], None]:

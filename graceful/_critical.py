@@ -86,16 +86,21 @@ class Critical(contextlib.AbstractAsyncContextManager[None]):
     def __init__(self, find: Callable[[], Blocks], label: str) -> None:
         self._find = find
         self._label = label
-        self._close: list[Callable[[], None]] = []
+        self._opened: dict[asyncio.Future[Any] | None, list[Blocks]] = {}
 
     async def __aenter__(self) -> None:
         blocks, task = self._find(), asyncio.current_task()
         assert task is not None
         blocks.open(task, self._label)
-        self._close.append(lambda: blocks.close(task))
+        self._opened.setdefault(task, []).append(blocks)
 
     async def __aexit__(self, *_: object) -> None:
-        self._close.pop()()
+        task = asyncio.current_task()
+        assert task is not None
+        opened = self._opened[task]
+        opened.pop().close(task)
+        if not opened:
+            del self._opened[task]
 
 
 def _waiters(future: Any) -> Iterator[asyncio.Future[Any]]:

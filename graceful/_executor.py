@@ -27,7 +27,8 @@ class DefaultExecutor:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ours: Executor | None = None
-        self._settled = False
+        # uvloop does not show whether one was set before; asyncio does.
+        self._settled = getattr(loop, "_default_executor", None) is not None
         self._uncover = [
             cover(loop, "run_in_executor", self._running),
             cover(loop, "set_default_executor", self._setting),
@@ -64,7 +65,8 @@ class DefaultExecutor:
         self._settled = True
         emptied: asyncio.Future[None] = self._loop.create_future()
         waiter = self._wait_aside(emptied)
-        await pace.settle([emptied], lambda: pace.deadline)
+        if not await pace.settle([emptied], lambda: pace.deadline) and self._ours is not None:
+            self._ours.shutdown(wait=False, cancel_futures=True)  # those that have not begun
         if emptied.done() and waiter is not None:
             waiter.join()  # it has said so, and ends: nothing of ours is left behind
         for uncover in self._uncover:
@@ -78,11 +80,10 @@ class DefaultExecutor:
             return None
 
         def wait() -> None:
-            executor.shutdown(wait=True, cancel_futures=True)
+            executor.shutdown(wait=True)
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(resolve, emptied, None)
 
-        executor.shutdown(wait=False, cancel_futures=True)
         waiter = threading.Thread(target=wait, name="graceful executor", daemon=True)
         waiter.start()
         return waiter

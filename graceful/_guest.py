@@ -63,6 +63,7 @@ class Guest(Runner):
         if cancelled is not None or task.done():
             self._left.set()
             await self._outlast(task)
+            self._body.remove_done_callback(self._abandoned)
             self._pass_on()
             task.result()
             raised = self.conclude()
@@ -71,15 +72,20 @@ class Guest(Runner):
     async def leave(self, error: BaseException | None) -> bool:
         """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
         assert self._task is not None
-        self._left.set()
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
-        if error is None:
-            self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
-        elif isinstance(error, asyncio.CancelledError):
-            self._stop(error)
-        else:
-            self.life.fail(error, "the block failed", task=self.life.main)
+        release = hold({signal.SIGINT})
+        try:
+            self._left.set()
+            if error is None:
+                self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, time.monotonic()))
+            elif isinstance(error, asyncio.CancelledError):
+                self.inbox.stop(error)
+            else:
+                self.life.fail(error, "the block failed", task=self.life.main)
+        finally:
+            release()
         cancelled = await self._outlast(self._task)
+        self._body.remove_done_callback(self._abandoned)
         self._task.result()
         raised = self.conclude()
         if raised is None:
@@ -127,11 +133,11 @@ class Guest(Runner):
             await self.life.live(self._open)
         finally:
             self.inbox.enter(State.OVER)
-            crashes.detach()
+            crashes.detach(over=False)
 
     def _open(self) -> asyncio.Future[Any]:
         resolve(self._ready, None)
-        task = self.life.tasks.create(self._stand_in(), name="block", context=None, drain=False, made="")
+        task = self.life.tasks.create(self._stand_in(), name="block", made="")
         self.life.tasks.blocks.stands_for[self._body] = task
         return task
 
@@ -139,6 +145,7 @@ class Guest(Runner):
         try:
             await self._left.wait()
         except asyncio.CancelledError:
+            self._stop()  # the block's task may never wake again: a KeyboardInterrupt can hit asyncio itself
             if not self._left.is_set() and not self._body.done():
                 self._cancelled = True
                 self._body.cancel()

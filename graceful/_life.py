@@ -8,6 +8,7 @@ it has ended the loop stops, not before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -219,7 +220,8 @@ class Life:
         for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
             offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
             turn = Turn(hook, self._pace, behind, limit=lambda: half_of_rest(at, at + self._settings.grace))
-            with adopting():
+            # While the program runs, what a hook starts (the worker that failed, say) is to go on.
+            with adopting() if self.inbox.stopping else contextlib.nullcontext():
                 await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
             dealt_with = dealt_with or turn.value is True
             raised += [] if turn.error is None else [turn.error]
@@ -229,8 +231,7 @@ class Life:
             self._journal.errors += errors
             self.inbox.post(Sighting.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=errors[0]))
             return
-        if not self._journal.unhandled:
-            self._failing_since = math.inf
+        self._failing_since = math.inf
         if failure.task is not None and failure.task is self.main:
             self.inbox.post(Sighting.ENDED, Cause(Kind.COMPLETED, at))
 
@@ -251,10 +252,11 @@ class Life:
             try:
                 for hook in self.hooks_of(Stage.BACKGROUND):
                     made = f"registered as a background hook at {hook.where}"
-                    self.tasks.create(hook.function(), name=hook.name, context=None, drain=hook.drain, made=made)
+                    self.tasks.create(hook.function(), name=hook.name, drain=hook.drain, made=made)
                 self.main = go()
-            except (SystemExit, KeyboardInterrupt) as error:  # of an eager task's first step: it leaves create_task
-                self.fail(error, "a task failed in its first step")
+            # SystemExit of an eager task's first step leaves create_task; a task factory may raise whatever it likes.
+            except BaseException as error:
+                self.fail(error, "a task could not be started")
         self._news.set()  # there may be some from before the loop
         while not self.inbox.stopping:
             await self._news.wait()
@@ -321,7 +323,7 @@ class Life:
             else:
                 self._reacting[hook] = {number: None}
                 made = f"registered as an on_signal hook at {hook.where}"
-                self.tasks.create(self._reaction(hook), name=hook.name, context=None, drain=False, made=made)
+                self.tasks.create(self._reaction(hook), name=hook.name, made=made)
 
     async def _reaction(self, hook: Hook) -> None:
         try:
@@ -341,7 +343,8 @@ class Life:
         woken: asyncio.Future[bool] = loop.create_future()
         timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
         self._listeners.add(woken)
-        if (task := asyncio.current_task()) is not None:
+        task = asyncio.current_task()
+        if task is not None and not isinstance(task, Unlisted):  # those are hooks, which have a time of their own
             self.told.add(self.tasks.blocks.stands_for.get(task, task))
         try:
             return await woken

@@ -50,7 +50,10 @@ class _Overlay:
         else:
             del vars(self._loop)[self._method]
         if not self._layers:
-            del _overlays_of(self._loop)[self._method]
+            overlays = _overlays_of(self._loop)
+            del overlays[self._method]
+            if not overlays:
+                del vars(self._loop)["_graceful_overlays"]
 
 
 def cover(loop: asyncio.AbstractEventLoop, method: str, layer: Layer) -> Callable[[], None]:

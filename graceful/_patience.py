@@ -70,14 +70,14 @@ class Patience:
         self._uncover.append(cover(self._loop, "create_task", self._watching))
         self._uncover.append(cover(self._loop, "run_in_executor", self._watching_jobs))
 
-    def detach(self) -> None:
-        """End it. Who has not come by now will not come any more."""
+    def detach(self, *, over: bool) -> None:
+        """End it. `over`: the loop ends, too, and who has not come by now will not come any more."""
         for uncover in self._uncover:
             uncover()
         if self._timer is not None:
             self._timer.cancel()
         for reference in [*self._due, *(reference for _, reference in self._failed)]:
-            if (task := reference()) is not None:
+            if over and (task := reference()) is not None:
                 self._report(task)
         self._due.clear()
         self._failed.clear()
@@ -98,8 +98,8 @@ class Patience:
         return create_watched
 
     def _watching_jobs(self, run_in_executor: Callable[..., Future]) -> Callable[..., Future]:
-        def run_watched(*args: Any) -> Future:
-            job = run_in_executor(*args)
+        def run_watched(*args: Any, **named: Any) -> Future:
+            job = run_in_executor(*args, **named)
             job.add_done_callback(self._on_done, context=self._context)
             return job
 

@@ -160,7 +160,7 @@ class Runner:
             self.inbox.enter(State.OVER)
             if self._watchdog is not None:
                 self._watchdog.detach()
-            crashes.detach()
+            crashes.detach(over=True)
 
     def _start_main(
         self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None

@@ -63,12 +63,17 @@ def hold(signals: Iterable[signal.Signals]) -> Callable[[], None]:
     """
     if not hasattr(signal, "pthread_sigmask") or not in_main_thread():
         return lambda: None
-    before = [signal.pthread_sigmask(signal.SIG_BLOCK, signals)]
+    before = [signal.pthread_sigmask(signal.SIG_BLOCK, [])]
 
     def release() -> None:
         if before:
             signal.pthread_sigmask(signal.SIG_SETMASK, before.pop())
 
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    except BaseException:  # a KeyboardInterrupt: handlers run in there, and by then the signals are blocked
+        release()
+        raise
     return release
 
 

@@ -52,12 +52,22 @@ class Tasks:
         self.blocks = Blocks()
 
     def create(
-        self, coro: Coroutine[Any, Any, T], *, name: str | None, context: Context | None, drain: bool, made: str
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        drain: bool = False,
+        made: str,
     ) -> asyncio.Task[T]:
         """Start a supervised task: `ended` is called with it and with how it was `made` as soon as it is done."""
         if self.patience is not None:
             self.patience.spared = coro
-        task: asyncio.Task[T] = asyncio.get_running_loop().create_task(coro, name=name, context=context)
+        # A task factory of somebody's own may take nothing but the coroutine.
+        create = asyncio.get_running_loop().create_task
+        task: asyncio.Task[T] = create(coro) if context is None else create(coro, context=context)
+        if name is not None:
+            task.set_name(name)
         self.supervised[task] = made
         if drain:
             self.draining.add(task)
