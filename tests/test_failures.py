@@ -1577,3 +1577,18 @@ it stood at tasks.py:N in sleep < test_failures.py:N in {flush.__qualname__}
                at test_failures.py:N in {flush.__qualname__}
    +0.000 s  over, exit status 1"""
     assert expected == re.sub(r"\d+\.\d+ s", "0.000 s", lines_aside(app.report.text()))
+
+
+def test_a_guest_leaves_a_failure_to_who_may_still_look():
+    """When a block is left the loop goes on, and with it whoever will await the task: no failure of the app's."""
+    app = App("guest", grace=3)
+
+    async def main():
+        async with app:
+            task = asyncio.create_task(fail())
+            await asyncio.sleep(SHORT)
+        with pytest.raises(Mine):
+            await task
+
+    asyncio.run(main())
+    assert () == app.report.failures

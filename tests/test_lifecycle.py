@@ -1409,3 +1409,81 @@ def test_what_was_waited_for_in_vain_is_told(app, caplog, way):
     assert ("task 'jobs'", Verdict.TIMED_OUT) == (told.hook, told.verdict)
     assert "in Event.wait" in told.stack[-1]
     assert "task 'jobs' was waited for, and is cancelled now" in caplog.text
+
+
+def test_a_worker_that_an_exception_hook_starts_anew_lives_on(app):
+    """While the program runs, what an on_exception hook starts is not part of its turn."""
+    seen = []
+
+    async def consume(again):
+        if not again:
+            raise ConnectionError
+        await asyncio.sleep(0.05)
+        seen.append("consumed")
+
+    @app.on_exception(ConnectionError)
+    def restart():
+        app.create_task(consume(True))
+        return True
+
+    async def main():
+        app.create_task(consume(False))
+        while not seen:
+            await asyncio.sleep(0.01)
+
+    app.run(main)
+    assert ["consumed"] == seen
+    assert ["ok"] == [outcome.verdict for outcome in app.report.outcomes]
+
+
+def test_jobs_that_wait_for_a_thread_are_done(app):
+    """What a hook gives to the default executor is done to the last job, however few threads there are."""
+    done = []
+
+    @app.on_shutdown
+    async def flush():
+        for number in range(200):
+            asyncio.get_running_loop().run_in_executor(None, done.append, number)
+
+    async def main(): ...
+
+    app.run(main)
+    assert [*range(200)] == sorted(done)
+
+
+def test_a_resource_that_sleeps_delays_nothing():
+    """A hook that uses app.sleep() has a time of its own: the drain does not wait for it."""
+    app, took = App("test", grace=60), []
+
+    @app.resource
+    async def pool():
+        await app.sleep(0.01)
+        yield
+
+    async def main():
+        async with app:
+            pass
+        took.append(app.report.took)
+
+    run_virtually(main)
+    assert took[0] < 1
+
+
+def test_one_critical_object_in_two_tasks(app):
+    """Each task that enters it has a block of its own."""
+    seen = []
+    block = app.critical("shared")
+
+    async def work(name, seconds):
+        async with block:
+            await asyncio.sleep(seconds)
+            seen.append(name)
+
+    async def main():
+        tasks = [app.create_task(work("first", 0.02)), app.create_task(work("second", 0.1))]
+        await tasks[0]
+        app.stop()
+        await asyncio.sleep(60)
+
+    app.run(main)
+    assert ["first", "second"] == seen
