@@ -42,7 +42,10 @@ def say(*words):
 
 @dataclass
 class Ended:
-    """How a program ended: the status as its parent saw it, what it printed, and the seconds it took from `since`."""
+    """
+    How a program ended: the status as its parent saw it, what it printed, and the seconds it took from `since`, less
+    those by which a machine that is busy with other things kept a `Bystander` waiting.
+    """
 
     status: int
     out: str
@@ -52,6 +55,27 @@ class Ended:
     @property
     def lines(self) -> list[str]:
         return self.out.splitlines()
+
+
+class Bystander(threading.Thread):
+    """Sleeps a moment again and again: by how much it overslept is the machine's doing, and nobody's whom it watches."""
+
+    MOMENT = 0.01
+
+    def __init__(self) -> None:
+        super().__init__(name="bystander", daemon=True)
+        self.late = 0.0
+        self._leave = False
+
+    def run(self) -> None:
+        while not self._leave:
+            began = time.monotonic()
+            time.sleep(self.MOMENT)
+            self.late += time.monotonic() - began - self.MOMENT
+
+    def leave(self) -> None:
+        self._leave = True
+        self.join()
 
 
 class Program:
@@ -84,16 +108,20 @@ class Program:
             self.process.send_signal(number)
         return self
 
-    def end(self, timeout: float = 20) -> Ended:
+    def end(self, timeout: float = 60) -> Ended:
         """Wait for its end."""
+        bystander = Bystander()
+        bystander.start()
         try:
             out, err = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
             out, err = self.process.communicate(timeout=5)  # a forked child may hold the pipe
             raise AssertionError(f"still running after {timeout} s; out: {out!r}; err: {err.decode()}") from None
+        finally:
+            bystander.leave()
         out = "".join(self._seen) + out.decode()
-        return Ended(self.process.returncode, out, err.decode(), time.monotonic() - self.since)
+        return Ended(self.process.returncode, out, err.decode(), time.monotonic() - self.since - bystander.late)
 
 
 @pytest.fixture
@@ -144,7 +172,7 @@ def play(program: Callable[..., Program]) -> Callable[[Path, str], Ended]:
 
     def run(script: Path, prints: str) -> Ended:
         running = program(script, env={"PYTHONUNBUFFERED": "1"}, cwd=script.parent)
-        limit = threading.Timer(20, running.process.kill)
+        limit = threading.Timer(60, running.process.kill)
         limit.start()
         try:
             for above in prints.split("^C\n")[:-1]:

@@ -19,7 +19,6 @@ import pytest
 from conftest import LOOPS
 from virtual import run_virtually
 
-import graceful._runner  # noqa: F401 - its clock is to be replaced, so it must be there
 from graceful import App, Hooks, HookTimeout, Kind, OrderError, StateError, Verdict
 
 

@@ -14,7 +14,6 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from virtual import run_virtually
 
-import graceful._runner  # noqa: F401 - its clock is to be replaced, so it must be there
 from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hooks import Hook
