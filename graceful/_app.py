@@ -322,7 +322,8 @@ class App(Hooks):
         """
         A block that the shutdown does not cancel: it waits until the block ends, or the budget for waiting does.
 
-        Nor does it cancel a task that waits for the one in the block, because that would pass the cancellation on.
+        Nor does it cancel what the block waits for, such as the tasks of a `gather` or a `TaskGroup` in it; nor a task that
+        waits for the one in the block, because that would pass the cancellation on.
 
         Args:
             label: What it is called in messages.
@@ -335,6 +336,9 @@ class App(Hooks):
     async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
         """
         Enter a context manager now and exit it in the cleanup, before what was acquired earlier.
+
+        It is exited in another task. For what must be left by the task that entered it, such as a TaskGroup or a cancel
+        scope, there is `resource`.
 
         Raises:
             StateError: The app is not running.

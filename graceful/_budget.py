@@ -7,8 +7,6 @@ hook can make a program late; what is given to one is taken from what is left fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 __all__ = ["HURRY", "LAG", "MOMENT", "RESERVE", "Slice", "drain_until", "half_of_rest", "slice_of"]
 
 #: Seconds kept for each hook behind the one that runs, so that one that hangs never starves the others. Where the
@@ -35,11 +33,14 @@ def drain_until(began_at: float, drain_delay: float, deadline: float) -> float:
     return half_of_rest(min(began_at + drain_delay, deadline), deadline)
 
 
-class Slice(NamedTuple):
+class Slice:
     """When a hook is cancelled, and when it is given up if it has not unwound by then."""
 
-    until: float
-    over: float
+    __slots__ = ("over", "until")
+
+    def __init__(self, until: float, over: float) -> None:
+        self.until = until
+        self.over = over
 
 
 def slice_of(now: float, deadline: float, behind: int) -> Slice:

@@ -2,9 +2,9 @@
 Critical blocks: which tasks the shutdown may not cancel now.
 
 Not only those in a block. asyncio passes a cancellation on: who awaits a task, gathers it, or has it in a TaskGroup,
-cancels it when he is cancelled himself. So whoever waits for a task in a block is spared for as long as that is, and who
-waits is read off the callbacks that asyncio has left on the task. (3.14 keeps `Task._asyncio_awaited_by`; earlier ones
-do not.)
+cancels it when he is cancelled himself. So whoever waits for a task in a block is spared for as long as that is; and so is
+what the block itself waits for, the tasks of a `gather` or a TaskGroup in it. Who waits is read off the callbacks that
+asyncio has left on the task. (3.14 keeps `Task._asyncio_awaited_by`; earlier ones do not.)
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ class Blocks:
 
     Attributes:
         stands_for: Tasks that are not ours to cancel, each with the one that is cancelled in its place.
+        left: Called in the loop when a task is in no block any more.
     """
 
     def __init__(self) -> None:
         self.stands_for: dict[asyncio.Future[Any], Task] = {}
         self._labels: dict[asyncio.Future[Any], list[str]] = {}
         self._postponed: set[Task] = set()
+        self.left: Callable[[], None] = lambda: None
 
     def open(self, task: Task, label: str) -> None:
         """From here on the shutdown does not cancel it; `label` says what for."""
@@ -45,9 +47,12 @@ class Blocks:
         self._labels[task].pop()
         if not self._labels[task]:
             del self._labels[task]
-            if self._postponed:
-                # Soon, not now: if this was the last thing it had to do, it ends by itself.
-                task.get_loop().call_soon(self._make_good)
+            # Soon, not now: if this was the last thing it had to do, it ends by itself.
+            task.get_loop().call_soon(self._make_good)
+
+    def holds(self, task: Task | None) -> bool:
+        """Whether it is in a block."""
+        return task in self._labels
 
     def label(self, task: Task) -> str:
         """The block it is in, for a message."""
@@ -55,7 +60,7 @@ class Blocks:
 
     def postpone(self, tasks: Iterable[Task]) -> set[Task]:
         """Those of the tasks that must not be cancelled now; they are when nothing speaks against it any more."""
-        spared: set[Task] = self._spared().intersection(tasks) if self._labels else set()
+        spared: set[Task] = self._spared(tasks).intersection(tasks) if self._labels else set()
         self._postponed |= spared
         return spared
 
@@ -65,19 +70,24 @@ class Blocks:
         return {task for task in late if not task.done()}
 
     def _make_good(self) -> None:
-        ready = self._postponed - self._spared()
+        ready = self._postponed - self._spared(self._postponed)
         self._postponed -= ready
         for task in ready:
             task.cancel()
+        self.left()
 
-    def _spared(self) -> set[Any]:
-        spared: set[asyncio.Future[Any]] = {*self._labels}
-        unseen = [*spared]
+    def _spared(self, tasks: Iterable[Task]) -> set[Any]:
+        inside = {task for task in tasks if not self._above({task}).isdisjoint(self._labels)}
+        return self._above(inside.union(self._labels))
+
+    def _above(self, futures: set[Any]) -> set[Any]:
+        """These, and all who wait for them."""
+        above, unseen = {*futures}, [*futures]
         while unseen:
-            found = {self.stands_for.get(waiter, waiter) for waiter in _waiters(unseen.pop())} - spared
-            spared |= found
+            found = {self.stands_for.get(waiter, waiter) for waiter in _waiters(unseen.pop())} - above
+            above |= found
             unseen += found
-        return spared
+        return above
 
 
 class Critical(contextlib.AbstractAsyncContextManager[None]):
@@ -86,7 +96,7 @@ class Critical(contextlib.AbstractAsyncContextManager[None]):
     def __init__(self, find: Callable[[], Blocks], label: str) -> None:
         self._find = find
         self._label = label
-        self._opened: dict[asyncio.Future[Any] | None, list[Blocks]] = {}
+        self._opened: dict[Task, list[Blocks]] = {}
 
     async def __aenter__(self) -> None:
         blocks, task = self._find(), asyncio.current_task()
@@ -97,10 +107,12 @@ class Critical(contextlib.AbstractAsyncContextManager[None]):
     async def __aexit__(self, *_: object) -> None:
         task = asyncio.current_task()
         assert task is not None
-        opened = self._opened[task]
-        opened.pop().close(task)
+        # A generator that is let go is closed by the loop, in a task of its own: then the block is that of who entered it.
+        owner = task if task in self._opened else next(reversed(self._opened))
+        opened = self._opened[owner]
+        opened.pop().close(owner)
         if not opened:
-            del self._opened[task]
+            del self._opened[owner]
 
 
 def _waiters(future: Any) -> Iterator[asyncio.Future[Any]]:

@@ -16,6 +16,7 @@ As PID 1 a signal of one's own with the default action is discarded by the kerne
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -30,7 +31,8 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from graceful._errors import Interrupted
-from graceful._signals import default_signals
+from graceful._machine import Action, Machine, Sighting
+from graceful._signals import default_signals, undo_in_child
 from graceful._stacks import thread_lines
 
 __all__ = ["EX_SOFTWARE", "die_by", "die_if_uncaught", "end_child", "end_in_time", "exit_now", "say"]
@@ -47,6 +49,8 @@ _PATIENCE = 0.3
 
 def say(text: str) -> None:
     """Write to stderr past every buffer and lock: whoever holds one may be what is stuck; so may the one who reads it."""
+    if sys.__stderr__ is None:
+        return  # started without one: descriptor 2 may be anything by now
     left = text.encode(errors="backslashreplace")
     with contextlib.suppress(OSError, ValueError):
         # A pipe that can be written takes PIPE_BUF bytes at least, which is 512 or more (POSIX, limits.h).
@@ -116,8 +120,11 @@ def _kill(
 ) -> None:
     try:
         set_handler(number, default)
-    except ValueError:  # not the main thread; the signal's handler is Python's still
-        return
+    except ValueError:  # not the main thread: Python sets no handlers there, C does
+        with contextlib.suppress(Exception):
+            import ctypes  # here, for its 2 ms
+
+            ctypes.CDLL(None).signal(int(number), None)
     if unmask is not None:
         unmask((number,))
     kill(getpid(), number)
@@ -141,7 +148,7 @@ class _LastWord:
             leave(128 + self._number)
 
 
-def die_if_uncaught(interrupted: Interrupted, deadline: float) -> None:
+def die_if_uncaught(interrupted: Interrupted, deadline: float, ending: Machine) -> None:
     """
     See to it that the process dies by the signal if nobody catches this exception.
 
@@ -150,12 +157,13 @@ def die_if_uncaught(interrupted: Interrupted, deadline: float) -> None:
     Args:
         interrupted: What `run()` is about to raise.
         deadline: When the process must be gone (`time.monotonic`).
+        ending: Decides about the signals that still come.
     """
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
-        if value is reference():
-            _end_by(interrupted_signal, deadline)
+        if value is reference() and not _is_interactive():
+            _end_by(interrupted_signal, deadline, ending)
         else:
             previous(kind, value, traceback)
 
@@ -168,28 +176,65 @@ def die_if_uncaught(interrupted: Interrupted, deadline: float) -> None:
     sys.excepthook = hook
 
 
-def _end_by(number: signal.Signals, deadline: float) -> None:
+def _is_interactive() -> bool:
+    """Whether an uncaught exception is not the end: at a prompt, or with one to come (`python -i`)."""
+    return bool(sys.flags.interactive or sys.flags.inspect or os.environ.get("PYTHONINSPECT") or hasattr(sys, "ps1"))
+
+
+def _end_by(number: signal.Signals, deadline: float, ending: Machine) -> None:
     # In a module of its own: this one's dictionary is held by the frame of the thread below, and so is not torn down.
     holder = ModuleType("graceful._last_word")
     holder.word = _LastWord(number)  # type: ignore[attr-defined]
     sys.modules[holder.__name__] = holder
-    ending_since = time.monotonic()
-
-    def again(_number: int, _frame: object) -> None:
-        if time.monotonic() - ending_since > 0.5:
-            _kill(number)
-
-    for each in default_signals():
-        if signal.getsignal(each) != signal.SIG_IGN:
-            signal.signal(each, again)
-    end_in_time(deadline)
+    _take_signals(number, ending)
+    end_in_time(deadline, ending)
 
 
-def end_in_time(deadline: float) -> None:
+def _take_signals(number: signal.Signals | None, ending: Machine) -> None:
+    """
+    In a process that ends: what is no third request is not to cut atexit callbacks and threads short.
+
+    Args:
+        number: What the process dies by then; `None`: by the signal that is the third request.
+    """
+
+    def again(taken: int, _frame: object) -> None:
+        if ending.decide(Sighting.SIGNAL, time.monotonic()) is Action.FORCE:
+            _kill(number or signal.Signals(taken))
+
+    def reset() -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+
+    handled = [each for each in default_signals() if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    for each in handled:
+        signal.signal(each, again)
+    undo_in_child(reset)
+
+
+def _at_exit(ending: Machine) -> None:
+    """
+    Of a process that ends after a signal: the same signal once more, from a wrapper that forwards it, changes nothing.
+
+    And what was printed is flushed, as Python does soon after this, but then a reader who does not read would keep it from
+    ending for ever: no thread runs any more that could.
+    """
+    if time.monotonic() - ending.last < ending.debounce:
+        _take_signals(None, ending)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def end_in_time(deadline: float, ending: Machine) -> None:
     """
     End the process at the deadline, if the interpreter is ending by then and cannot: a thread that never ends.
 
     If the program lives on past the deadline instead, it is left alone for good: it evidently was not ending.
+
+    Args:
+        deadline: When the process must be gone (`time.monotonic`).
+        ending: Decides about the signals that still come.
     """
 
     def wait() -> None:
@@ -197,9 +242,11 @@ def end_in_time(deadline: float) -> None:
         # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
         if threading.main_thread().is_alive() and not getattr(threading, "_SHUTTING_DOWN", False):
             return
-        lines = "\n  ".join(thread_lines())
+        lines = "\n  ".join(thread_lines() or ["what has no Python frame: a C function, or the flush of a stream"])
         say(f"graceful: the process could not end in time; still running:\n  {lines}\n")
         exit_now(EX_SOFTWARE)
 
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit, ending)
     with contextlib.suppress(RuntimeError):
         threading.Thread(target=wait, name="graceful deadline", daemon=True).start()

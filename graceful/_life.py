@@ -14,13 +14,14 @@ import logging
 import math
 import os
 import signal
+import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from graceful._alarm import Unblocked
+from graceful._alarm import Unblocked, sift
 from graceful._budget import HURRY, drain_until, half_of_rest
 from graceful._console import tell
 from graceful._errors import Interrupted
@@ -33,21 +34,11 @@ from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, de
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
-from graceful._stacks import await_chain, origin, strip_our_frames, tip
+from graceful._stacks import await_chain, busy_threads, origin, strip_our_frames, tip
+from graceful._stragglers import leave_behind, stragglers
 from graceful._tasks import Tasks, Unlisted
 
-__all__ = ["Life", "LifeTask", "leave_behind"]
-
-#: Tasks that would not end. Held, so that no garbage collector throws GeneratorExit into them while the program runs.
-_left_behind: set[asyncio.Future[Any]] = set()
-
-
-def leave_behind(task: asyncio.Future[Any]) -> None:
-    """It was told, or is part of what was: nobody is to cancel it again, or to say that it was destroyed."""
-    if not task.done():
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        _left_behind.add(task)
-        task.add_done_callback(_left_behind.discard)
+__all__ = ["Life", "LifeTask"]
 
 
 class LifeTask(Unlisted[None]):
@@ -107,6 +98,8 @@ class Life:
         self._drain_end = math.inf
         self._failing_since = math.inf
         self._hurry_told = False
+        self._cancel_began = -math.inf
+        self.tasks.blocks.left = pace.reconsider
         self.told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._news: asyncio.Event = asyncio.Event()
         self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
@@ -157,14 +150,16 @@ class Life:
         cause = self.inbox.cause
         if self._journal.knows(error) or (cause is not None and cause.exception is error):
             return
-        at = time.monotonic()
+        ours, theirs = sift(error)
+        for each in ours:
+            self.unblocked(each, message if task is None else "main" if task is self.main else self.tasks.label(task))
+        if theirs is None:
+            return
+        error, at = theirs, time.monotonic()
         strip_our_frames(error)
         if came:
             note(error, came)
-        if isinstance(error, Unblocked):
-            what = message if task is None else "main" if task is self.main else self.tasks.label(task)
-            self._gave_up(what, error.stack, "blocked the loop, and was unblocked")
-        elif isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
             self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, at, signal=number, exception=error))
         else:
@@ -172,6 +167,28 @@ class Life:
             self.inbox.post(
                 Sighting.FAILURE, Cause(Kind.EXCEPTION, at, exception=error), Failure(error, message, context, task, at)
             )
+
+    def unblocked(self, error: Unblocked, what: str) -> None:
+        """Something had blocked the loop for too long: say so, once, and what other threads did, one of which may know why."""
+        if not error.told:
+            error.told = True
+            self._gave_up(what, error.stack, "blocked the loop, and was unblocked", others=True)
+
+    def allowed(self) -> float:
+        """
+        Until when the code that runs now may block the loop: a hook until its time is up, other code for half of the grace.
+
+        In a signal handler, which runs in the context of that code.
+        """
+        turn = current_turn()
+        if turn is not None and turn in self._turns and not (turn is self._starting and self.inbox.stopping):
+            return turn.until()
+        if not self.inbox.stopping or not (self._owns_loop or turn is self._starting or self._runs_supervised()):
+            return math.inf
+        return half_of_rest(max(self._pace.since, self._cancel_began), self._pace.deadline)
+
+    def _runs_supervised(self) -> bool:
+        return asyncio._get_running_loop() is not None and asyncio.current_task() in self.tasks.supervised
 
     def note(self, context: dict[str, Any]) -> None:
         """The loop reported what is no failure of the program: one connection of many, a warning."""
@@ -285,7 +302,7 @@ class Life:
         for hook in self.hooks_of(Stage.STARTUP, Stage.RESOURCE):
             if self.inbox.stopping:
                 return
-            turn = self._starting = Turn(hook, self._pace)
+            turn = self._starting = Turn(hook, self._pace, holds=self.tasks.blocks.holds)
             outcome = await self._enter(turn) if hook.stage is Stage.RESOURCE else await self._start(turn)
             self._starting = None
             if outcome.error is not None:
@@ -380,6 +397,8 @@ class Life:
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C, where the signals are somebody else's
             self._journal.errors.append(error)
             self.inbox.stop()
+        except Unblocked as error:  # somebody's `__str__`, say, that blocks while it is told
+            self.unblocked(error, "what was asked for a text")
 
     async def _walk(self, hooks: Plan, pushed: deque[Hook]) -> None:
         await walk(hooks, lambda hook, behind: self._regardless(self._clean_up(hook, behind)), pushed)
@@ -418,9 +437,16 @@ class Life:
         return -math.inf if self._pace.hurried else limit
 
     async def _cancel(self) -> None:
+        self._cancel_began = self._pace.clock()
         for task in await self.tasks.cancel(self._work, self._pace, self._cut_short):
             self._gave_up(self.tasks.label(task), await_chain(task), "would not be cancelled, and is left behind")
-            leave_behind(task)
+            self._leave(task)
+
+    def _leave(self, task: asyncio.Future[Any]) -> None:
+        """Behind; if it still fails while the program stops, that is told."""
+        leave_behind(task)
+        if self.tasks.patience is not None and task not in self.tasks.supervised:
+            self.tasks.patience.watch_again(task)
 
     def _cut_short(self, task: asyncio.Task[Any]) -> None:
         self._gave_up(self.tasks.label(task), await_chain(task), "did not end in time, and is cut short")
@@ -434,17 +460,24 @@ class Life:
     def _work(self) -> set[asyncio.Task[Any]]:
         """Every task that is to be stopped: on a loop of ours all that are listed."""
         if not self._owns_loop:
-            return {task for task in self.tasks.supervised if not task.done() and task not in _left_behind}
+            return {task for task in self.tasks.supervised if not task.done() and task not in stragglers}
         work = asyncio.all_tasks()
-        work.difference_update(_left_behind)
+        work.difference_update(stragglers)
         return work
 
-    def _gave_up(self, what: str, stack: tuple[str, ...], why: str, stage: str = "cancel") -> None:
+    def _gave_up(
+        self, what: str, stack: tuple[str, ...], why: str, stage: str = "cancel", *, others: bool = False
+    ) -> None:
         at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()
         where = stack[0].partition(" in ")[0] if stack else "?"
         took = max(0.0, time.monotonic() - at)
         self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, stack=stack))
-        tell(logging.WARNING, f"{what} {why}" + (f"; it stood at {tip(stack)}" if stack else ""), stack=stack)
+        parts = [f"{what} {why} after {took:.1f} s"]
+        parts += [f"it stood at {tip(stack)}"] if stack else []
+        if others:
+            name = threading.current_thread().name
+            parts += [f"thread {other} stands at {tip(its)}" for other, its in busy_threads() if other != name]
+        tell(logging.WARNING, "; ".join(parts), stack=stack)
 
     async def _clean_up(self, hook: Hook, behind: int) -> None:
         residence = self._residences.get(hook)
@@ -463,13 +496,18 @@ class Life:
     async def _watch(
         self, turn: Turn, begin: Callable[[], asyncio.Task[None]], stage: str, *, done: Any = None
     ) -> Outcome:
+        guarded = not self.inbox.stopping and turn.until() < math.inf  # while the program runs, nobody else sees to it
+        if guarded:
+            self._pace.guard(True)
         self._turns.add(turn)  # before it begins: an eager task runs at once, and may block
         task = begin()
         outcome = await take_turn(turn, task, self._pace, done=done, stage=stage)
         self._turns.discard(turn)
+        if guarded:
+            self._pace.guard(False)
         if outcome.verdict is Verdict.TIMED_OUT:
             for late in (task, *turn.tasks):
-                leave_behind(late)
+                self._leave(late)
         self._journal.outcomes.append(outcome)
         if outcome.error is not None:
             note(outcome.error, f"in {stage} hook {turn.hook}")

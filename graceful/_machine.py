@@ -71,12 +71,17 @@ class Machine:
     Args:
         debounce: Seconds of quiet that make the next signal a new request. Until then it is the same one: each echo
             starts the wait anew, so that a storm of signals is one request however long it lasts.
+
+    Attributes:
+        state: How far the run has come.
+        debounce: Those seconds.
+        last: When the last signal came, or what else began the shutdown.
     """
 
     def __init__(self, debounce: float) -> None:
         self.state = State.NEW
-        self._debounce = debounce
-        self._last = -math.inf
+        self.debounce = debounce
+        self.last = -math.inf
 
     def enter(self, state: State) -> None:
         """The run came to its next state by itself: nothing was sighted, a phase has ended. Never back."""
@@ -85,9 +90,9 @@ class Machine:
 
     def decide(self, sighting: Sighting, at: float) -> Action:
         """Take `sighting`, made `at` (seconds, any clock that all sightings share), and say what to do about it."""
-        if sighting is Sighting.SIGNAL and at - self._last < self._debounce:
+        if sighting is Sighting.SIGNAL and at - self.last < self.debounce:
             sighting = Sighting.ECHO
         self.state, action = TABLE[self.state, sighting]
         if action is Action.STOP or sighting in (Sighting.SIGNAL, Sighting.ECHO):
-            self._last = at
+            self.last = at
         return action

@@ -1,8 +1,9 @@
 """
 The nouns that travel between rooms. All frozen: whoever holds one may keep it, nobody can change it.
 
-Each is one thing that happened, so two are equal only if they are the same. That, and a `__repr__` for all of them, also
-saves 2 ms at each import: a dataclass compiles every method it is asked for.
+Each is one thing that happened, so two are equal only if they are the same. They are dataclasses, but only for those who
+ask (`dataclasses.fields`, `replace`, `asdict`): a dataclass compiles each of its methods when it is defined, which for
+four of them would take as long as all the rest of this package's import.
 """
 
 from __future__ import annotations
@@ -10,23 +11,59 @@ from __future__ import annotations
 import contextlib
 import signal as _signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
+    from dataclasses import dataclass
     from typing import Any
+else:
 
-__all__ = ["Cause", "Fact", "Failure", "Kind", "Outcome", "Settings", "Verdict", "describe", "note"]
+    def dataclass(**_options):  # noqa: ANN003, ANN202 - for checkers it is the one of dataclasses
+        """At run time it is `Fact` that makes it one."""
+        return lambda fact: fact
+
+
+__all__ = ["Cause", "Fact", "Failure", "Kind", "Outcome", "Settings", "Verdict", "dataclass", "describe", "note"]
+
+
+class _Fields:
+    """`__dataclass_fields__`, which is what makes a class a dataclass, until somebody looks at it."""
+
+    def __get__(self, _fact: Fact | None, kind: type[Fact]) -> Any:
+        import dataclasses  # here, for the millisecond
+
+        dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True)(kind)
+        return kind.__dataclass_fields__  # type: ignore[attr-defined] # by now it has the real one in our place
 
 
 class Fact:
-    """What shows itself with its fields; the base of all that travels."""
+    """The base of all that travels: takes its fields like a dataclass, shows itself with them, and never changes."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+
+        def __init_subclass__(cls) -> None:
+            cls.__match_args__ = names = tuple(cls.__annotations__)
+            cls._required = {name for name in names if not hasattr(cls, name)}
+            cls.__dataclass_fields__ = _Fields()
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            names, fields = self.__match_args__, self.__dict__
+            fields.update(zip(names, given), **named)  # noqa: B905 - too many are found next
+            if len(fields) != len(given) + len(named) or not self._required <= fields.keys() <= {*names}:
+                fields.clear()
+                raise TypeError(f"{type(self).__qualname__} takes {', '.join(names)}; got {given!r} and {named!r}")
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            from dataclasses import FrozenInstanceError  # here, for the millisecond
+
+            raise FrozenInstanceError(f"cannot change {name} of a {type(self).__qualname__}")
+
+        def __delattr__(self, name: str) -> None:
+            self.__setattr__(name, None)
 
     def __repr__(self) -> str:
-        names: tuple[str, ...] = self.__slots__
+        names: tuple[str, ...] = getattr(self, "__match_args__", ())
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__qualname__}({fields})"
 
@@ -40,7 +77,7 @@ class Kind(StrEnum):
     REQUESTED = "requested"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cause(Fact):
     """
     One reason to stop, as it was sighted. The first one is *the* cause of a shutdown; later ones are kept beside it.
@@ -66,7 +103,7 @@ class Cause(Fact):
         return "main returned" if self.exception is None else describe(self.exception)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Failure(Fact):
     """
     An exception that nobody handled, as an `on_exception` hook is given it.
@@ -96,7 +133,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcome(Fact):
     """
     How one hook, or one task that had to be stopped, ended.
@@ -146,11 +183,12 @@ class Settings:
 
 
 def describe(exception: BaseException) -> str:
-    """`ValueError: too small`, or `ValueError` alone where there is nothing more to say."""
+    """`ValueError: too small`, or `ValueError` alone where there is nothing more to say; one line, whatever it says."""
     try:
         text = str(exception)
     except Exception:  # somebody else's __str__
         text = ""
+    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
 
 

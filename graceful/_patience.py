@@ -109,6 +109,10 @@ class Patience:
         """For who sees to it himself that `ended` is called: a callback costs more than the cancellation of a task."""
         task.remove_done_callback(self._on_done)
 
+    def watch_again(self, task: Future) -> None:
+        """It was let go, and has not ended."""
+        task.add_done_callback(self._on_done, context=self._context)
+
     def ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
         if _is_unretrieved(task):
@@ -177,10 +181,42 @@ def _under_way() -> Iterator[tuple[Iterable[Future], Future | None]]:
                 yield each._children, each
         elif kind is types.CoroutineType:
             if each.cr_code is _WAIT and each.cr_frame is not None:
-                names = each.cr_frame.f_locals
-                yield names["fs"], names.get("waiter")
+                yield _waited_for(each)
         elif kind is asyncio.Queue:
-            yield (future for future in each._queue if isinstance(future, asyncio.Future)), None
+            # Not `isinstance`, for the same reason.
+            yield (future for future in each._queue if issubclass(type(future), asyncio.Future)), None
+    if gc.get_freeze_count():
+        yield from _under_way_in_tasks()
+
+
+def _under_way_in_tasks() -> Iterator[tuple[Iterable[Future], Future | None]]:
+    """Those that a task awaits right now: what was frozen (`gc.freeze`), the collector does not show."""
+    for task in asyncio.all_tasks():
+        yield from map(_waited_for, _awaited(task._coro))  # type: ignore[attr-defined]
+        for gather in _gathers(task._fut_waiter):  # type: ignore[attr-defined]
+            yield gather._children, gather
+
+
+def _gathers(future: Any) -> Iterator[Any]:
+    """It, if it is a `gather` that is under way, and those in it."""
+    if hasattr(future, "_children") and not future.done():
+        yield future
+        for child in future._children:
+            yield from _gathers(child)
+
+
+def _awaited(coro: Any) -> Iterator[Any]:
+    """A coroutine, and what it awaits, each `asyncio.wait` among them."""
+    while coro is not None:
+        if getattr(coro, "cr_code", None) is _WAIT:
+            yield coro
+        coro = getattr(coro, "cr_await", None)
+
+
+def _waited_for(wait: Any) -> tuple[Iterable[Future], Future | None]:
+    """The futures that this call of `asyncio.wait` waits for, and what wakes it."""
+    names = wait.cr_frame.f_locals
+    return names["fs"], names.get("waiter")
 
 
 # The names are private, and the tests have each of them fail on a Python where it is gone.

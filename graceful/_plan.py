@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from graceful._errors import OrderError
 from graceful._hooks import Hook, Stage, handle_of
@@ -17,15 +16,16 @@ from graceful._hooks import Hook, Stage, handle_of
 __all__ = ["Plan", "plan", "startups_of"]
 
 
-class Plan(NamedTuple):
+class Plan:
     """
-    Attributes:
+    Args:
         needs: For each hook, in an order that is possible, the ones that must have ended before it starts.
         behind: For each hook how many wait for it at the most, one after the other.
     """
 
-    needs: dict[Hook, tuple[Hook, ...]]
-    behind: dict[Hook, int]
+    def __init__(self, needs: dict[Hook, tuple[Hook, ...]], behind: dict[Hook, int]) -> None:
+        self.needs = needs
+        self.behind = behind
 
     def declared(self) -> float:
         """Seconds the hooks may take by their own timeouts: along the longest way through them."""

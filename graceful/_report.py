@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graceful._errors import Interrupted
-from graceful._model import Cause, Fact, Failure, Outcome, describe
+from graceful._model import Cause, Fact, Failure, Outcome, dataclass, describe
 
 __all__ = ["Report", "exit_status", "verdict_of"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report(Fact):
     """
     The last shutdown of an app.
@@ -75,8 +74,9 @@ def verdict_of(
         finished: Whether main ended by itself.
         has_main: Whether there was one.
     """
-    if errors and not isinstance(errors[0], KeyboardInterrupt):
-        return _raised(cause, errors)
+    told = [error for error in errors if not isinstance(error, KeyboardInterrupt)]
+    if told:
+        return _raised(cause, told)
     if errors:  # Ctrl-C in code is Ctrl-C
         return Interrupted(signal.SIGINT)
     if cause.signal is None:

@@ -26,14 +26,15 @@ from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, ex
 from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
-from graceful._life import Life, LifeTask, leave_behind
-from graceful._machine import Sighting, State
+from graceful._life import Life, LifeTask
+from graceful._machine import Machine, Sighting, State
 from graceful._model import Cause, Kind, Settings, describe
 from graceful._pace import Pace
 from graceful._patience import Patience
 from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
 from graceful._stacks import origin, thread_lines
+from graceful._stragglers import keep_stragglers, leave_behind
 from graceful._watchdog import Watchdog
 
 __all__ = ["Runner"]
@@ -50,7 +51,7 @@ class Runner:
 
     def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
         self.report: Report | None = None
-        self.pace = Pace(time.monotonic, self._expect)
+        self.pace = Pace(time.monotonic, self._expect, self._guard)
         self.journal = Journal()
         self.life = Life(hooks, settings, self.pace, self.journal, owns_loop=owns_loop)
         self.inbox = self.life.inbox = Inbox(
@@ -87,7 +88,11 @@ class Runner:
             if in_main_thread():
                 stack.enter_context(self._borrow_process())
             taken()
-            loop = (loop_factory or asyncio.new_event_loop)()
+            try:
+                loop = (loop_factory or asyncio.new_event_loop)()
+            except Unblocked as error:  # nothing was started, so there is nothing to clean up
+                self.life.unblocked(error, "loop_factory")
+                return self.conclude(), None
             stack.callback(loop.close)
             if debug is not None:
                 loop.set_debug(debug)
@@ -103,7 +108,8 @@ class Runner:
             hard = frozenset(int(number) for number in stopping & handlers.taken.keys())
             self._watchdog = Watchdog(self.inbox.wake, self._expired, self._forced, hard, self._settings)
             if Alarm.available():
-                self._alarm = Alarm()
+                self._alarm = Alarm(self.life.allowed)
+            self._watchdog.start()
             self.inbox.knock = functools.partial(self._knock, handlers)
             if self.inbox.cause is not None:  # stop() before run(), or a signal just now
                 self._bound(self.inbox.cause)
@@ -127,8 +133,11 @@ class Runner:
         if sighted in self._reactions:
             self.life.signalled.append(sighted)
             self.inbox.wake()
-        else:
-            self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, time.monotonic(), signal=sighted))
+            return
+        at = time.monotonic()
+        if self._watchdog is not None and not self.inbox.stopping:
+            at = min(at, self._watchdog.heard_at)  # this thread may have been deaf for a while
+        self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, at, signal=sighted))
 
     def _drive(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
         """Run the loop until the life has ended, whatever is thrown out of it before."""
@@ -180,9 +189,9 @@ class Runner:
             theirs = loop.create_task(loop.shutdown_default_executor())  # one that the program set in place of ours
             if not await self.pace.settle([theirs], lambda: self.pace.deadline):
                 leave_behind(theirs)
+        for task in asyncio.all_tasks():
+            leave_behind(task)
         if not closing.done():
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                leave_behind(task)
             tell(logging.WARNING, "async generators would not be closed, and are left behind")
         if not emptied and self.inbox.cause is not None and self.inbox.cause.signal is None:
             tell(logging.WARNING, "jobs in the default executor still run; the process ends when they do")
@@ -201,6 +210,16 @@ class Runner:
         if self._alarm is not None:
             self._alarm.expect(limit)
 
+    def _guard(self, begins: bool) -> None:
+        if self._alarm is None:
+            return
+        if begins:
+            self._alarm.arm()
+        elif not self.inbox.stopping:
+            self._alarm.disarm()
+        if self.inbox.cause is not None:  # a signal that came in between found it armed
+            self._bound(self.inbox.cause)
+
     def _force(self, cause: Cause) -> None:
         self._forced(cause.signal or signal.SIGTERM)
 
@@ -213,7 +232,7 @@ class Runner:
     def _expired(self) -> None:
         """In the watchdog's thread: the road did not end in time."""
         grace = self._settings.grace
-        cause = self.inbox.cause or "a signal"
+        cause = self.inbox.cause or "the request to stop"
         self._say_last_words(f"{self._settings.name} did not end within {grace:g} s of {cause}")
         exit_now(EX_SOFTWARE)
 
@@ -246,6 +265,9 @@ class Runner:
         """Make the report, prepare the end of the process where a signal is the cause, and say what there is to raise."""
         cause = self.inbox.cause
         assert cause is not None
+        for thrown in self._alarm.raised if self._alarm is not None else ():
+            self.life.unblocked(thrown, "code that nobody answers for")
+        keep_stragglers()
         raised = verdict_of(cause, self.journal.errors, finished=self.life.finished, has_main=self._has_main)
         late = self.inbox.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
@@ -255,11 +277,22 @@ class Runner:
             for error in self.journal.errors[1:]:  # a SystemExit prints nothing, so nobody would see what is chained
                 tell(logging.ERROR, f"and while the program stopped: {describe(error)}", error=error)
         if self._watchdog is not None:
+            ending = self._ending()
             if isinstance(raised, Interrupted):
-                die_if_uncaught(raised, self.pace.deadline)
-            elif raised is None and cause.signal is not None:
-                end_in_time(self.pace.deadline)
+                die_if_uncaught(raised, self.pace.deadline, ending)
+            elif ending.state is not State.NEW:
+                end_in_time(self.pace.deadline, ending)
         return raised
+
+    def _ending(self) -> Machine:
+        """What decides about signals that come after the run: they follow those that came in it."""
+        ending = Machine(self._settings.debounce)
+        for each in self.journal.causes:
+            if each.signal is not None:
+                ending.decide(Sighting.SIGNAL, each.at)
+        if ending.state is not State.NEW:
+            ending.last = max(ending.last, self.inbox.machine.last)  # echoes, too
+        return ending
 
 
 def _close(main: Coroutine[Any, Any, Any] | None) -> None:

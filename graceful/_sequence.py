@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
-from graceful._alarm import Unblocked
+from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
@@ -45,9 +45,11 @@ class Turn:
     Args:
         behind: How many hooks wait for it, one after the other.
         limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
+        holds: Says whether a task is in a critical block, and so not to be cut; `None`: none is.
 
     Attributes:
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        given_up: Whether it had not ended when its time was over.
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
         value: What the hook returned.
@@ -55,9 +57,18 @@ class Turn:
         stood: Where it was when it was cancelled, if it was.
     """
 
-    def __init__(self, hook: Hook, pace: Pace, behind: int = 0, *, limit: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        hook: Hook,
+        pace: Pace,
+        behind: int = 0,
+        *,
+        limit: Callable[[], float] | None = None,
+        holds: Callable[[asyncio.Task[Any] | None], bool] | None = None,
+    ) -> None:
         self.hook = hook
         self.cut = False
+        self.given_up = False
         self.tasks: set[asyncio.Future[Any]] = set()
         self.value: Any = None
         self.error: BaseException | None = None
@@ -67,11 +78,13 @@ class Turn:
         self._pace = pace
         self._behind = behind
         self._limit = limit
+        self._holds = holds
 
     def until(self) -> float:
         """When its time is up, on the pace's clock."""
         if self.cut:
-            return -math.inf
+            held = self._holds is not None and self._holds(self.task)
+            return half_of_rest(self._pace.since, self._pace.deadline) if held else -math.inf
         timeout = math.inf if self.hook.timeout is None else self.hook.timeout
         return min(self._slice.until, self.began + timeout)
 
@@ -89,8 +102,12 @@ class Turn:
 
     def raised(self, error: BaseException) -> None:
         """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
-        if isinstance(error, Unblocked):
-            self.error = HookTimeout(self.hook.name, self._pace.clock() - self.began, error.stack)
+        ours, theirs = sift(error)
+        for each in ours:
+            each.told = True
+        if ours:
+            self.error = HookTimeout(self.hook.name, self._pace.clock() - self.began, ours[0].stack)
+            self.error.__context__ = theirs
         else:
             self.error = strip_our_frames(error)
 
@@ -109,6 +126,8 @@ class Turn:
             self.stood = unwound_lines(error)
             raise
         except BaseException as error:
+            if self.given_up and isinstance(error, Exception):
+                raise  # its outcome was told: this is a failure of its own, and watched like that of any task
             self.raised(error)
         if os.getpid() != pid:
             end_child(self.error or SystemExit(0))
@@ -185,7 +204,7 @@ class Residence:
 
     def enter(self, turn: Turn) -> asyncio.Task[None]:
         """Start its first half; `entered` is done when that is over, whatever came of it."""
-        self._task = Unlisted(self._live(turn), name=f"graceful {self.hook.name}")
+        self._task = turn.task = Unlisted(self._live(turn), name=f"graceful {self.hook.name}")
         self.task.add_done_callback(lambda _: resolve(self.entered, None))
         return self.task
 
@@ -266,7 +285,7 @@ async def take_turn(
         for each in late:
             each.cancel()
         over = turn.over()
-        await pace.settle(late, lambda: over)
+        turn.given_up = not await pace.settle(late, lambda: over)
     elif isinstance(turn.error, HookTimeout):
         stack = turn.error.stack
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:

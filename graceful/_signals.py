@@ -33,11 +33,24 @@ TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does withou
 if TYPE_CHECKING:
     from typing import Any, Self
 
-__all__ = ["SignalHandlers", "default_signals", "in_main_thread"]
+__all__ = [
+    "SignalHandlers",
+    "ask_owner",
+    "default_signals",
+    "hold",
+    "in_main_thread",
+    "raises_interrupt",
+    "undo_in_child",
+]
 
 _KNOCK = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
 
-_installed: set[SignalHandlers] = set()
+_to_undo: set[Callable[[], None]] = set()
+
+
+def undo_in_child(undo: Callable[[], None], *, over: bool = False) -> None:
+    """Have `undo` called in every child that is forked from now on; `over`: no longer. Safe in a signal handler."""
+    (_to_undo.discard if over else _to_undo.add)(undo)
 
 
 def default_signals() -> tuple[signal.Signals, ...]:
@@ -132,11 +145,11 @@ class SignalHandlers:
         if self._knocked is not None and _KNOCK is not None and signal.getsignal(_KNOCK) == signal.SIG_DFL:
             self._before[_KNOCK] = signal.SIG_DFL
             signal.signal(_KNOCK, self._hear_knock)
-        _installed.add(self)
+        undo_in_child(self.reset)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _installed.discard(self)
+        undo_in_child(self.reset, over=True)
         for number, before in reversed(self._before.items()):
             signal.signal(number, before)
 
@@ -164,12 +177,12 @@ def _reset_in_child() -> None:
 
     May this run in a thread? Yes, and after a fork that thread is the child's main thread.
     """
-    if not _installed:
+    if not _to_undo:
         return
     signal.set_wakeup_fd(-1)
-    for handlers in _installed:
-        handlers.reset()
-    _installed.clear()
+    for undo in _to_undo:
+        undo()
+    _to_undo.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "await_chain",
+    "busy_threads",
     "caller",
     "frame_lines",
     "may_interrupt",
@@ -129,13 +130,21 @@ def may_interrupt(frame: FrameType | None) -> bool:
     """
     Whether an exception raised in `frame` hits somebody's code, and not a piece of this package at work.
 
-    Somebody's code is called by the loop, or by us in these few places; walking out, one of them comes first.
+    Walking out past the standard library, one comes to somebody's code, or to ours. Ours calls what need not have a frame,
+    or only some of the standard library's, in these few places, and is prepared for an exception there.
     """
     while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith("graceful."):
-            return frame.f_code.co_name in ("_drive", "__call__", "_step")
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("graceful."):
+            return frame.f_code.co_name in ("_drive", "__call__", "_step", "_tell")
+        if not _is_loop_code(frame) and not _is_standard(frame.f_code.co_filename):
+            return True
         frame = frame.f_back
     return False
+
+
+def _is_standard(path: str) -> bool:
+    return path.startswith("<frozen") or (path.startswith(_STDLIB + os.sep) and "-packages" not in path)
 
 
 def _is_loop_code(frame: FrameType) -> bool:
@@ -156,17 +165,23 @@ def frame_lines(frame: FrameType | None) -> tuple[str, ...]:
     return tuple(reversed(lines))
 
 
-def thread_lines() -> list[str]:
-    """Every thread that runs somebody's code, with its innermost frames, for the message before a forced end."""
+def busy_threads() -> list[tuple[str, tuple[str, ...]]]:
+    """Every thread that runs somebody's code, by name, with its frames, outermost first."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    lines: list[str] = []
+    busy: list[tuple[str, tuple[str, ...]]] = []
     for ident, frame in sys._current_frames().items():
         name = names.get(ident, str(ident))
         idle = frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
         stack = frame_lines(frame)
         if stack and not idle and not name.startswith("graceful "):
-            lines += [f"thread {name}:", *(f"    {line}" for line in stack[-6:])]
-    return lines
+            busy.append((name, stack))
+    return busy
+
+
+def thread_lines() -> list[str]:
+    """The busy threads with their innermost frames, for the message before a forced end."""
+    busy = busy_threads()
+    return [line for name, stack in busy for line in (f"thread {name}:", *(f"    {each}" for each in stack[-6:]))]
 
 
 def strip_our_frames(error: BaseException) -> BaseException:

@@ -128,7 +128,12 @@ class Tasks:
                 task.cancel()
             over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
             await pace.settle(late, lambda: over)
-        return {task for task in asked if not task.done()}
+        left = {task for task in asked if not task.done()}
+        if not in_time:
+            for task in (begun := find() - left):  # one that starts another whenever it ends
+                task.cancel()
+            left |= begun
+        return left
 
     def _ask_to_end(self, tasks: set[asyncio.Task[Any]]) -> None:
         # Nothing but asyncio's own code runs here, and makes a million objects that the collector would look at again

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from graceful._budget import HURRY
 from graceful._machine import Action, Machine, Sighting
 from graceful._model import Settings
 
@@ -42,6 +43,9 @@ class Watchdog:
         forced: Called in the watchdog's thread for a third request that a deaf main thread did not follow.
         stopping: The signals that start the grace, for a main thread that does not hear them.
         settings: Grace and debounce.
+
+    Attributes:
+        heard_at: When the first request was heard (`time.monotonic`), before the main thread perhaps; infinity: none was.
     """
 
     def __init__(
@@ -60,14 +64,18 @@ class Watchdog:
         self._stopping = stopping
         self._grace = settings.grace
         self._deadline = math.inf
+        self.heard_at = math.inf
         self._previous = -1
         self._reading, self._writing = socket.socketpair()
         self._writing.setblocking(False)
         self._thread = threading.Thread(target=self._watch, name="graceful watchdog", daemon=True)
 
+    def start(self) -> None:
+        """Begin to keep the deadline; what makes the loop may take long."""
+        self._thread.start()
+
     def attach(self) -> None:
         """Take the wakeup fd. In the main thread, inside the running loop: uvloop sets its own when it starts to run."""
-        self._thread.start()
         self._previous = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
 
     def detach(self) -> None:
@@ -77,8 +85,8 @@ class Watchdog:
         self._previous = -1
 
     def arm(self, deadline: float) -> None:
-        """End the process `LATE` seconds after `deadline` (`time.monotonic`). Safe in a signal handler."""
-        self._deadline = deadline
+        """End the process `LATE` seconds after `deadline` (`time.monotonic`), or before. Safe in a signal handler."""
+        self._deadline = min(deadline, self._deadline)
         self._nudge()
 
     def suspect(self) -> None:
@@ -127,9 +135,13 @@ class Watchdog:
             return
         # Does the main thread arm it, too? Yes, as soon as it hears; a deaf one never does.
         now = time.monotonic()
+        self.heard_at = min(now, self.heard_at)
         if self._deadline == math.inf:
             self._deadline = now + self._grace
-        if self._shadow.decide(Sighting.SIGNAL, now) is Action.FORCE:
+        action = self._shadow.decide(Sighting.SIGNAL, now)
+        if action is Action.HURRY:
+            self._deadline = min(now + HURRY, self._deadline)
+        elif action is Action.FORCE:
             time.sleep(_DEAF)  # one that hears has died by now
             self._forced(requests[-1])
 

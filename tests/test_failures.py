@@ -468,12 +468,44 @@ async def asked_for_by_a_thread():
     await asyncio.to_thread(ask)
 
 
+class Unbound:
+    """A proxy outside of its context, as of a framework."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("there is nothing that it stands for")
+
+
+async def gathered_beside_a_queue_of_proxies():
+    jobs = asyncio.Queue()
+    jobs.put_nowait(Unbound())
+    await gathered_with_return_exceptions()
+
+
+async def when_frozen(work):
+    """As servers do once they are warm: the collector does not show what is there by now."""
+    asyncio.get_running_loop().call_soon(gc.freeze)
+    try:
+        await work()
+    finally:
+        gc.unfreeze()
+
+
+async def gathered_when_frozen():
+    await when_frozen(gathered_with_return_exceptions)
+
+
+async def waited_for_when_frozen():
+    await when_frozen(waited_for)
+
+
 NO_FAILURES = [
     awaited, awaited_by_a_task, exception_read, read_by_a_done_callback, cancelled, gathered,
     gathered_and_a_second_one_fails_later, gathered_with_return_exceptions, gathered_in_a_gather,
     gathered_and_awaited_late, in_a_group, waited_for, waited_for_in_a_task_with_a_limit, waited_for_the_first,
     waited_for_the_job_of_an_executor, as_completed_by_a_slow_consumer, as_completed_beside_a_slow_one, shielded,
     limited, under_a_timeout, asked_for_by_a_thread,
+    gathered_beside_a_queue_of_proxies, gathered_when_frozen, waited_for_when_frozen,
 ]  # fmt: skip
 
 
@@ -879,6 +911,39 @@ def test_failures_during_the_shutdown(app, new_loop):
     assert (Kind.COMPLETED, 1) == (app.report.cause.kind, app.report.exit_status)
 
 
+@pytest.mark.parametrize("who", ["task", "hook"])
+def test_who_is_left_behind_and_fails_after_all(who):
+    """A task or hook that refuses its cancellation, and fails while the cleanup still runs: what it raises is told."""
+    app = App(grace=1, patience=SHORT)
+    released = asyncio.Event()
+
+    async def refuse():
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        raise Mine("after all")
+
+    @app.on_shutdown
+    async def close():
+        released.set()
+        await asyncio.sleep(0.05)
+
+    if who == "hook":
+        app.on_shutdown(timeout=0.05)(refuse)
+
+    async def main():
+        if who == "task":
+            main.held = asyncio.create_task(refuse())
+            await asyncio.sleep(0)
+
+    with pytest.raises((Mine, HookTimeout, ExceptionGroup)) as caught:
+        app.run(main)
+    assert "Mine: after all" in app.report.text() + "".join(traceback.format_exception(caught.value))
+    assert (1, "close") == (app.report.exit_status, app.report.outcomes[-1].hook)
+    if who == "task":
+        assert [caught.value] == [each.exception for each in app.report.failures]
+
+
 # --- which are fatal ----------------------------------------------------------------------------------------------------
 
 
@@ -1262,7 +1327,9 @@ def test_sys_exit_anywhere(app, way, code, status):
     assert app.report.took < LIMIT / 2
 
 
-@pytest.mark.parametrize("way", LEAVING)
+@pytest.mark.parametrize(
+    "way", [way for way in LEAVING if way != "on_exception"]
+)  # there is an error, which outranks it
 def test_keyboard_interrupt_raised_by_code_anywhere(app, new_loop, way):
     """KeyboardInterrupt raised by code is Ctrl-C, wherever it is raised: the cleanup runs, and death is by SIGINT."""
     closed = []
@@ -1275,6 +1342,32 @@ def test_keyboard_interrupt_raised_by_code_anywhere(app, new_loop, way):
         app.run(leaving(app, way, leave), loop_factory=new_loop)
     assert (signal.SIGINT, -signal.SIGINT, [True]) == (caught.value.signal, app.report.exit_status, closed)
     assert app.report.took < LIMIT / 2
+
+
+@pytest.mark.parametrize("way", ["first of two hooks", "last of two hooks", "on_exception"])
+def test_an_error_outranks_a_keyboard_interrupt(app, new_loop, way):
+    """KeyboardInterrupt raised by a hook takes the place of no error, whichever came first: that is what is raised."""
+
+    def leave():
+        raise KeyboardInterrupt
+
+    def close():
+        raise Mine("a cleanup failed")
+
+    if way == "on_exception":
+        app.on_exception(leave)
+    else:
+        for hook in (close, leave) if way == "first of two hooks" else (leave, close):
+            app.on_shutdown(hook)
+
+    async def main():
+        if way == "on_exception":
+            raise Mine("main failed")
+
+    with pytest.raises((Mine, Interrupted)) as caught:  # pytest would end at one that it does not expect
+        app.run(main, loop_factory=new_loop)
+    message = "main failed" if way == "on_exception" else "a cleanup failed"
+    assert (Mine, message, 1) == (type(caught.value), str(caught.value), app.report.exit_status)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -1577,6 +1670,36 @@ it stood at tasks.py:N in sleep < test_failures.py:N in {flush.__qualname__}
                at test_failures.py:N in {flush.__qualname__}
    +0.000 s  over, exit status 1"""
     assert expected == re.sub(r"\d+\.\d+ s", "0.000 s", lines_aside(app.report.text()))
+
+
+def test_one_line_an_event(app):
+    """Whatever is in the message of an exception, each event of report.text() is one line, and can be printed."""
+    message = "disk\nfull\r\x1b[2J\x00\x0b\x85\u2028after all"
+    dealt_with = asyncio.Event()
+
+    @app.on_exception(OSError)
+    def deal_with():
+        dealt_with.set()
+        return True
+
+    @app.on_shutdown
+    def close():
+        raise Mine(message)
+
+    async def forget():
+        raise OSError(message)
+
+    async def main():
+        app.create_task(forget())
+        await dealt_with.wait()
+        raise Mine(message)
+
+    stopped_by_failure(app, main)
+    lines = app.report.text().splitlines()
+    events = [line[13:].partition(" ")[0].strip(":,") for line in lines]
+    assert ["failure", "on_exception", "exception", "cleanup", "over"] == events
+    assert [] == [line for line in lines if not line.isprintable()]
+    assert [True, False, True, True, False] == ["disk" in line and "full" in line for line in lines]
 
 
 def test_a_guest_leaves_a_failure_to_who_may_still_look():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import dataclasses
 import graphlib
 import inspect
 import subprocess
@@ -52,6 +54,7 @@ FLOORS = {
     "_pace": 0,
     "_signals": 0,
     "_stacks": 0,
+    "_stragglers": 0,
 }
 
 #: What the shop window shows, and nothing else.
@@ -81,7 +84,7 @@ PUBLIC = [
 ]
 
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
-BROUGHT = {"__future__", "copy", "dataclasses", "gc"}
+BROUGHT = {"__future__", "gc"}
 #: What is imported with the first run only.
 LATE_ROOMS = {"_guest", "_runner", "_life", "_sequence", "_watchdog", "_crashes", "_patience"}
 
@@ -269,3 +272,44 @@ def test_what_the_import_brings() -> None:
     assert "graceful._app" in brought
     assert BROUGHT >= {name for name in brought if name.split(".")[0] != "graceful"}
     assert set() == {f"graceful.{room}" for room in LATE_ROOMS} & brought
+
+
+FACTS = [graceful.Cause, graceful.Failure, graceful.Outcome, graceful.Report]
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_is_a_frozen_dataclass(fact: type) -> None:
+    """For whoever asks, what travels is a dataclass with the fields that its docstring names, and nobody can change it."""
+    names = [field.name for field in dataclasses.fields(fact)]
+    values = dict.fromkeys(names, 1.0)
+    made = fact(**values)
+
+    changed = dataclasses.replace(made, **{names[0]: 2.0})
+    assert values == {name: getattr(made, name) for name in names}
+    assert {**values, names[0]: 2.0} == {name: getattr(changed, name) for name in names}
+    assert names == list(fact.__match_args__)
+    assert made != copy.copy(made)
+    for change in (lambda: setattr(made, names[0], 2.0), lambda: delattr(made, names[0])):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            change()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_takes_its_fields_and_nothing_else(fact: type) -> None:
+    """Too few, too many, twice the same or an unknown one: an error that names the fields."""
+    names = fact.__match_args__
+    for given, named in [((), {}), ((1,) * (len(names) + 1), {}), ((1, 1), {names[0]: 1}), ((1, 1, 1), {"other": 1})]:
+        with pytest.raises(TypeError, match=f"takes {names[0]}, {names[1]}"):
+            fact(*given, **named)
+
+
+def test_a_fact_never_changes_before_anybody_asked() -> None:
+    """It is frozen from the start, not only when `dataclasses` has looked at it."""
+    program = """
+from graceful import Cause, Kind
+try: Cause(Kind.SIGNAL, 1.0).at = 2
+except AttributeError as error: print(repr(error))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "FrozenInstanceError('cannot change at of a Cause')\n" == ended.stdout

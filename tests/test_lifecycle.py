@@ -515,6 +515,108 @@ def test_critical_in_a_task_that_somebody_waits_for(app, wait):
     assert "closed" == seen[-1]
 
 
+async def through(task):
+    await task
+
+
+#: How a block may await work that it starts as a task.
+AWAITED = {
+    "task": lambda start, op: start(op(0.03)),
+    "through another": lambda start, op: start(through(start(op(0.03)))),
+    "gather": lambda start, op: asyncio.gather(start(op(0.03)), start(op(0.04))),
+    "shield": lambda start, op: asyncio.shield(start(op(0.03))),
+    "wait": lambda start, op: asyncio.wait([start(op(0.03)), start(op(0.04))]),
+    "wait_for": lambda start, op: asyncio.wait_for(start(op(0.03)), 3),
+    "group": lambda start, op: in_group(lambda delay: through(start(op(delay)))),
+}
+
+
+@pytest.mark.parametrize("wait", AWAITED)
+@pytest.mark.parametrize(
+    ("entrance", "start"), [("run", "asyncio.create_task"), ("run", "app.create_task"), ("guest", "app.create_task")]
+)
+def test_critical_protects_what_it_awaits(app, entrance, start, wait):
+    """The tasks that a block waits for, in whatever way, are as whole as the block; what follows it is cancelled."""
+    seen = []
+
+    async def op(delay):
+        try:
+            await asyncio.sleep(delay)
+            seen.append("paid")
+        except asyncio.CancelledError:
+            seen.append("cut")
+            raise
+
+    async def main():
+        try:
+            async with app.critical("pay"):
+                stop_soon(app)
+                await AWAITED[wait](app.create_task if start == "app.create_task" else asyncio.create_task, op)
+                seen.append("whole")
+            await asyncio.sleep(60)
+            seen.append("never")
+        finally:
+            seen.append("cancelled")
+
+    ENTRANCES[entrance](app, main)
+
+    *ops, block, rest = seen
+    assert ({"paid"}, "whole", "cancelled") == ({*ops}, block, rest)
+    assert app.report.took < 1
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_critical_in_a_startup_hook(app, entrance):
+    """A shutdown that comes within a startup hook's block waits for the end of that, and then breaks the start off."""
+    seen = []
+
+    @app.on_startup
+    async def migrate():
+        async with app.critical("migration"):
+            app.stop()
+            await asyncio.sleep(0.02)
+            seen.append("migrated")
+        await asyncio.sleep(60)
+        seen.append("never")
+
+    async def main():
+        seen.append("never")
+
+    with pytest.raises(StateError) if entrance == "guest" else contextlib.nullcontext():
+        ENTRANCES[entrance](app, main)
+
+    assert ["migrated"] == seen
+    assert [("migrate", Verdict.CANCELLED)] == [(each.hook, each.verdict) for each in app.report.outcomes]
+    assert 0 == app.report.exit_status
+
+
+@pytest.mark.parametrize("way", ["a generator that is dropped", "__aexit__"])
+def test_critical_left_in_another_task(way):
+    """A block that is left in another task than it was entered in is closed all the same: no shutdown waits for it."""
+    app = App("test", grace=8)
+
+    async def pages():
+        async with app.critical("page"):
+            yield
+
+    async def main():
+        async with app:
+            if way == "__aexit__":
+                block = app.critical("page")
+                await block.__aenter__()
+                await asyncio.create_task(block.__aexit__(None, None, None))
+            else:
+                await anext(pages())
+                gc.collect()
+            await asyncio.sleep(1)
+            app.stop()
+            await asyncio.sleep(60)
+
+    run_virtually(main)
+    assert () == app.report.failures
+    assert app.report.took < 1
+
+
 def test_critical_left_by_an_exception(app):
     """An exception that leaves a critical block is told, though the task was to be cancelled meanwhile."""
     seen = []
@@ -670,6 +772,41 @@ def test_critical_past_the_budget_leaves_the_cleanup_its_share():
     assert ["task 'paying' in critical block 'payment'"] == [
         outcome.hook for outcome in app.report.outcomes if outcome.stage == "cancel"
     ]
+
+
+# --- tasks that would not end -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("create", ["asyncio.create_task", "app.create_task"])
+def test_work_that_starts_anew_for_ever_is_given_up(create):
+    """Tasks that start a successor each time they are cancelled are given up in time and told; the hooks run."""
+    app = App("test", grace=0.4)
+    seen = []
+    going = [True]
+
+    def start():
+        if going:
+            (app.create_task if create == "app.create_task" else asyncio.create_task)(again(), name="phoenix")
+
+    async def again():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            start()
+
+    async def main():
+        start()
+        await asyncio.sleep(0.01)
+        return "done"
+
+    app.on_shutdown(lambda: seen.append("closed"))
+    assert "done" == app.run(main)
+    going.clear()
+
+    assert ["closed"] == seen
+    assert app.report.took < 1
+    told = {(each.hook, each.verdict) for each in app.report.outcomes if each.stage == "cancel"}
+    assert {("task 'phoenix'", Verdict.TIMED_OUT)} == told
 
 
 # --- sleep and wait_stopping -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -458,3 +459,26 @@ def test_no_drain_hook_starves_another(scripts: list[Scripted], grace: float) ->
 
     given_ = {script.name: walked.outcomes[script.name].took for script in scripts}
     assert {} == {name: took for name, took in given_.items() if took < mine * 0.99 - TINY}
+
+
+# --- in real time -----------------------------------------------------------------------------------------------------
+
+
+def test_who_blocks_within_its_time_is_not_interrupted() -> None:
+    """A hook that blocks the loop ends if it has the time, though that of another one is up meanwhile."""
+    app = App("test", grace=8)
+
+    @app.on_shutdown(after=(), timeout=0.2)
+    async def hangs() -> None:
+        await asyncio.sleep(60)
+
+    @app.on_shutdown(after=())
+    async def blocks() -> None:
+        await asyncio.sleep(0)
+        time.sleep(0.8)
+
+    with pytest.raises(HookTimeout, match="hangs"):
+        app.run(asyncio.sleep(0))
+    assert app.report is not None
+    verdicts = {outcome.hook: outcome.verdict for outcome in app.report.outcomes}
+    assert {"hangs": Verdict.TIMED_OUT, "blocks": Verdict.OK} == verdicts

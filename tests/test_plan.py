@@ -76,7 +76,7 @@ def test_no_hooks() -> None:
     """A stage without hooks is a plan without steps."""
     planned = plan([])
 
-    assert Plan({}, {}) == planned
+    assert ({}, {}) == (planned.needs, planned.behind)
     assert not planned.sorter().is_active()
 
 
