@@ -59,12 +59,13 @@ class Unblocked(BaseException):
 def sift(error: BaseException) -> tuple[list[Unblocked], BaseException | None]:
     """What of an exception is the alarm's doing, and what is not; a group, such as a TaskGroup raises, may hold both."""
     found: list[Unblocked] = []
-    pending = [error]
+    pending: list[Any] = [error]
     while pending:
         each = pending.pop()
-        if isinstance(each, Unblocked):
+        if BaseExceptionGroup in type(each).__mro__:
+            pending += each.exceptions
+        elif isinstance(each, Unblocked):
             found.append(each)
-        pending += getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()
     if not found:
         return [], error  # the very one: a split makes new groups
     group: Any = error

@@ -139,6 +139,15 @@ def one_line(ended: Ended, *containing: str) -> bool:
     return all(each in ended.err for each in containing)
 
 
+@contextlib.contextmanager
+def suspended(running: Running) -> Iterator[None]:
+    """What happens in here happens between two looks of the program."""
+    running.process.send_signal(signal.SIGSTOP)
+    os.waitpid(running.process.pid, os.WUNTRACED)
+    yield
+    running.process.send_signal(signal.SIGCONT)
+
+
 class Visitors(threading.Thread):
     """They write to the log, in pieces that are not lines; what they wrote is known."""
 
@@ -337,6 +346,57 @@ def test_it_goes_on_where_it_was(start, log):
     assert paths(log) == numbered(1, 2)
 
 
+def a_way_round(log: Path) -> Path:
+    log.with_name("sub").mkdir()
+    return log.parent / "sub" / ".." / log.name
+
+
+def a_link(log: Path) -> Path:
+    log.with_name("sub").mkdir()
+    link = log.parent / "sub" / "current.log"
+    link.symlink_to(log)
+    return link
+
+
+def a_hard_link(log: Path) -> Path:
+    os.link(log, log.with_name("other.log"))
+    return log.with_name("other.log")
+
+
+@pytest.mark.parametrize("make", [a_way_round, a_link, a_hard_link])
+def test_the_log_under_another_name(start, log, make):
+    """However a log is called, there and back, what was taken from it is not taken again."""
+    add(log, good(1, 2))
+    other = make(log)
+    for number, name in enumerate([log, other, log, other], 3):
+        assert start(name, "--once", "--db", f"{log}.db").end().status == 0
+        add(log, good(number))
+    assert paths(log) == numbered(1, 2, 3, 4, 5)
+
+
+def test_logs_that_share_a_database(start, log):
+    """Logs with the same lines are different logs all the same, and each is taken in."""
+    other = log.with_name("other.log")
+    for each in (log, other):
+        add(each, good(1, 2))
+    for _ in range(2):
+        for each in (log, other):
+            assert start(each, "--once", "--db", f"{log}.db").end().status == 0
+    assert paths(log) == numbered(1, 2, 1, 2)
+
+
+@pytest.mark.parametrize("name", [b"bad\xff.log", "b\u00fccher.log".encode(), b"new\nline.log"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_log_with_any_name(start, log, name, encoding):
+    """A name need not be one that can be printed or is UTF-8; its log is taken in as any other."""
+    log = log.with_name(os.fsdecode(name))
+    add(log, good(1))
+    for _ in range(2):
+        ended = start(log, "--once", env=os.environ | {"PYTHONIOENCODING": encoding}).end()
+        assert (ended.status, ended.err) == (0, "")
+    assert paths(log) == numbered(1)
+
+
 # --- lines -------------------------------------------------------------------------------------------------------------
 
 
@@ -475,6 +535,90 @@ def test_a_truncated_log_is_read_from_its_beginning(start, log):
     assert paths(log) == numbered(1, 2, 3, 4, 5, 6)
 
 
+def test_a_log_that_was_rewritten_is_read_from_its_beginning(start, log):
+    """A log with other lines than were taken from it is a new one, however long it is: it may have the same inode."""
+    add(log, good(1, 2, 3))
+    assert start(log, "--once").end().status == 0
+    log.write_bytes(good(4, 5, 6, 7))
+    assert start(log, "--once").end().out[0] == f"{log} from byte 0 into {log}.db"
+    assert paths(log) == numbered(*range(1, 8))
+    running = start(log, *NERVOUS)
+    running.line()
+    with suspended(running):
+        log.write_bytes(good(*range(8, 20)))
+    until(lambda: len(paths(log)) >= 19)
+    assert running.stop(signal.SIGTERM).status == 0
+    assert paths(log) == numbered(*range(1, 20))
+
+
+@pytest.mark.parametrize(
+    "names", [["", ".1", ".2", ".3"], ["", ".9", ".10", ".11"], ["", "-20251125", "-20251124", "-20251123"]], ids=str
+)
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_log_that_was_rotated_more_than_once(start, log, names, runs):
+    """Each file that came between is taken, in order; what is older than the first start, compressed or empty is not."""
+    files = [log.with_name(log.name + name) for name in names]
+    add(files[3], good(0))
+    add(log, good(1))
+    running = start(log, *NERVOUS) if runs else start(log, "--once")
+    running.line()
+    until(lambda: paths(log) == numbered(1)) if runs else running.end()
+    with suspended(running) if runs else contextlib.nullcontext():
+        add(log, good(2)[:-1])
+        files[3].unlink()
+        add(files[3], good(0))
+        add(log.with_name("access.log.4.gz"), good(0))
+        log.rename(files[2])
+        add(files[1], good(3, 4))
+        add(log, good(5))
+    if runs:
+        until(lambda: len(paths(log)) >= 5)
+        assert running.stop(signal.SIGTERM).status == 0
+    for _ in range(2):
+        assert start(log, "--once").end().status == 0
+    assert (paths(log), malformed(log)) == (numbered(1, 2, 3, 4, 5), [])
+
+
+def test_a_log_that_was_copied_and_truncated(start, log):
+    """Where the old lines were copied and the log goes on in the same file, the rest is found in the copy."""
+    add(log, good(1))
+    assert start(log, "--once").end().status == 0
+    add(log, good(2))
+    log.with_name("access.log.1").write_bytes(log.read_bytes())
+    log.write_bytes(good(3, 4, 5))
+    for _ in range(2):
+        assert start(log, "--once").end().status == 0
+    assert paths(log) == numbered(1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_link_to_the_log_that_is_switched(start, log, runs):
+    """A link that points to a new log is a log that was rotated; the old one is read to its end first."""
+    months = [log.with_name(f"2025-{month}.log") for month in (10, 11, 12)]
+    log.unlink()
+    log.symlink_to(months[0].name)
+    running = None
+    for number, month in enumerate(months):
+        add(month, good(2 * number))
+        log.unlink()
+        log.symlink_to(month.name)
+        if runs:
+            running = running or start(log, *NERVOUS)
+            running.line("from byte") if not number else None
+        else:
+            assert start(log, "--once").end().status == 0
+        until(lambda: len(paths(log)) == 2 * number + 1)
+        with suspended(running) if runs else contextlib.nullcontext():
+            add(month, good(2 * number + 1))
+        if runs:
+            until(lambda: len(paths(log)) == 2 * number + 2)
+    if runs:
+        assert running.stop(signal.SIGTERM).status == 0
+    for each in (log, *months):
+        assert start(each, "--once", "--db", f"{log}.db").end().status == 0
+    assert paths(log) == numbered(*range(6))
+
+
 # --- trouble -----------------------------------------------------------------------------------------------------------
 
 
@@ -584,7 +728,43 @@ def test_two_programs_on_one_log(start, log):
     assert (paths(log), malformed(log)) == (numbered(1), [])
 
 
-@pytest.mark.parametrize("wrong", [("--batch", "0"), ("--interval", "nan"), ("--rate", "inf"), ("--demo",), ()])
+@pytest.mark.parametrize("make", [a_way_round, a_link])
+def test_two_programs_on_one_log_by_two_names(start, log, make):
+    """The same if they call it by different names."""
+    add(log, good(1))
+    running = start(log, *NERVOUS)
+    running.line()
+    until(lambda: paths(log) == numbered(1))
+    with suspended(running):
+        add(log, good(2))
+        assert start(make(log), "--once", "--db", f"{log}.db").end().status == 0
+        add(log, good(3))
+    assert one_line(running.end(), "another program")
+    assert paths(log) == numbered(1, 2)
+
+
+def test_a_database_of_an_older_version(start, log):
+    """A database that does not know what was taken from which file is told in one line, and left as it is."""
+    add(log, good(1))
+    with contextlib.closing(sqlite3.connect(f"{log}.db")) as old, old:
+        old.execute("CREATE TABLE position (log TEXT PRIMARY KEY, inode TEXT NOT NULL, offset INTEGER NOT NULL)")
+        old.execute("INSERT INTO position VALUES (?, ?, 0)", (str(log), str(log.stat().st_ino)))
+    assert one_line(start(log, "--once").end(), f"{log}.db", "older", "--db")
+    assert query(log, "SELECT offset FROM position") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--batch", "0"),
+        ("--batch", "9" * 30),
+        ("--batch", "9" * 5000),
+        ("--interval", "nan"),
+        ("--rate", "inf"),
+        ("--demo",),
+        (),
+    ],
+)
 def test_wrong_arguments(start, log, wrong):
     """Arguments that make no sense end it with status 2 and a usage line."""
     ended = start(*([log, *wrong] if wrong else ["--once"])).end()
