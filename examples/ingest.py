@@ -14,8 +14,10 @@ It prints, with a status line now and then between the two (on a terminal: all t
     demo.log from byte 0 into demo.log.db
     1,204 lines, 7 malformed, at byte 144,837; stopped: SIGINT
 
-What cannot be parsed goes to the table `malformed`. A line without its newline is waited for. A rotated log is read to
-its end before the new one is begun; if that happened while nobody looked, the old one is looked for as LOG*.
+What cannot be parsed goes to the table `malformed`. A line without its newline is waited for. A file is known by its inode
+and its last bytes before the position: another name for it does not matter, and one that was truncated or written anew
+begins at 0. A rotated log is read to its end before the new one is begun. If that happened while nobody looked, the old
+one is looked for under any name, and whatever came between as LOG.2, LOG.1 or LOG-20251123; not what is compressed.
 
 Exit status: 0 after SIGTERM, SIGHUP, or the end with --once; 1 for trouble with the log or the database, told in one
 line on stderr; 2 for wrong arguments. Ctrl-C ends it by SIGINT.
@@ -35,6 +37,7 @@ import random
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -94,7 +97,10 @@ async def traffic() -> None:
 def say(text: str, end: str = "\n") -> None:
     """Print, if there is still somebody to read it: a terminal that was closed is no reason to fail."""
     with contextlib.suppress(OSError):
-        print(text, end=end, flush=True)
+        try:
+            print(text, end=end, flush=True)
+        except UnicodeEncodeError:  # the log may have any name
+            print(ascii(text)[1:-1], end=end, flush=True)
 
 
 # --- log and database -------------------------------------------------------------------------------------------------
@@ -112,22 +118,26 @@ PRAGMA synchronous = NORMAL;  -- a power failure may undo the last batches, but 
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, host TEXT, user TEXT, time TEXT, method TEXT, path TEXT,
     protocol TEXT, status INTEGER, size INTEGER, referer TEXT, agent TEXT);
 CREATE TABLE IF NOT EXISTS malformed (id INTEGER PRIMARY KEY, line BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS position (log TEXT PRIMARY KEY, inode TEXT NOT NULL, offset INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS position (file BLOB PRIMARY KEY, offset INTEGER, tail BLOB, log BLOB, time REAL);
 """
 INSERT_REQUEST = """
 INSERT INTO requests VALUES (NULL, :host, :user, :time, :method, :path, :protocol, :status, :size, :referer, :agent)
 """
 INSERT_MALFORMED = "INSERT INTO malformed VALUES (NULL, ?)"
 #: Only from where we left it: of two programs that take in the same log, one fails before it takes a line twice.
-MOVE = "UPDATE position SET inode = ?, offset = ? WHERE log = ? AND inode = ? AND offset = ?"
+LEAVE = "DELETE FROM position WHERE file = ? AND offset = ? AND tail = ?"
+LAST = "SELECT file, time FROM position WHERE log = ? ORDER BY rowid DESC LIMIT 1"
+ARRIVE = "INSERT OR IGNORE INTO position VALUES (?, ?, ?, ?, ?)"
 CHUNK = 1 << 18  # bytes read at a time; a line that is longer counts as several
+TAIL = 1 << 10  # bytes by which a file is known again
 
 
 class Position(NamedTuple):
-    """Behind the last line that was taken. The inode is text: it may be too large for an SQLite integer."""
+    """Behind the last line that was taken from a file, which is known by DIRECTORY/INODE, whatever its name."""
 
-    inode: str
-    offset: int
+    file: bytes
+    offset: int = 0
+    tail: bytes = b""  # what is before the offset, as far as TAIL goes
 
 
 class Log:
@@ -135,64 +145,91 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.taken: dict[bytes, Position] = {}  # by file, and never forgotten: it may be met again by another name
+        self.opened = contextlib.ExitStack()
         self.turn_to(path)
 
     def turn_to(self, path: Path) -> None:
         if path.exists() and not path.is_file():  # to open a pipe would be to wait for its writer
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        self.file = path.open("rb", buffering=0)
-        self.position = Position(str(os.fstat(self.file.fileno()).st_ino), 0)
+        self.close()
+        self.file = self.opened.enter_context(path.open("rb", buffering=0)).fileno()
+        known = self.known(os.fsencode(path.resolve().parent / str(os.fstat(self.file).st_ino)))
+        self.position = known if self.holds(known) else Position(known.file)
 
-    def resume(self, position: Position) -> None:
-        """Go on from there, if the file is still to be found, under its name or one that it was rotated to."""
-        for path in self.path.parent.iterdir():
-            if path.name.startswith(self.path.name) and path.is_file() and str(path.stat().st_ino) == position.inode:
-                self.close()
-                self.turn_to(path)
-                self.position = position
+    def known(self, file: bytes) -> Position:
+        return self.taken.get(file, Position(file))
+
+    def holds(self, position: Position) -> bool:
+        """Whether it still has what was taken from it: an inode may belong to another file by now."""
+        return os.pread(self.file, len(position.tail), position.offset - len(position.tail)) == position.tail
+
+    def resume(self, file: bytes, since: float = math.inf) -> None:
+        """Go on behind what was taken last: in that file, in a copy of it, in what was written since, in the new log."""
+        last = self.known(file)
+        directory, inode = os.path.split(os.fsdecode(file))
+        same = [path for path in Path(directory).glob("*") if path.is_file() and str(path.stat().st_ino) == inode]
+        *older, log = self.generations()
+        for path in same + (older[::-1] if last.tail else []):
+            self.turn_to(path)
+            if self.holds(last):
+                self.position = last._replace(file=self.position.file)
+                return
+        self.turn_to(next((path for path in older if path.stat().st_mtime > since), log))
 
     def take(self, most: int) -> list[bytes]:
         """Read the next lines, not more than so many; none: there are no more by now."""
-        rotated = self.is_rotated()  # asked first: then all that was written before is there to be read
-        lines = self.read(most, unfinished=rotated)
-        if rotated and not lines:
-            self.close()
-            self.turn_to(self.path)
-            lines = self.read(most)
-        return lines
+        while True:
+            if not self.holds(self.position):  # truncated, perhaps behind a copy
+                self.resume(self.position.file)
+            successor = self.successor()  # asked first: then all that was written before is there to be read
+            lines = self.read(most, unfinished=successor is not None)
+            if lines or successor is None:
+                return lines
+            self.turn_to(successor)
 
-    def is_rotated(self) -> bool:
-        """Whether there is a new file. An empty one does not count: its writer may still be at the old one."""
-        try:
-            now = self.path.stat()
-        except FileNotFoundError:
-            return False
-        return str(now.st_ino) != self.position.inode and now.st_size > 0
+    def successor(self) -> Path | None:
+        """Find the file to read after this one. An empty one does not count: its writer may still be at the old one."""
+        here = os.fstat(self.file)
+        with contextlib.suppress(FileNotFoundError):  # it is just being rotated
+            if not os.path.samestat(here, self.path.stat()):
+                files = self.generations()
+                passed = [number for number, path in enumerate(files, 1) if os.path.samestat(here, path.stat())]
+                newer = files[passed[-1] :] if passed else files[-1:]
+                return next((path for path in newer if path.stat().st_size), None)
+        return None
+
+    def generations(self) -> list[Path]:
+        """All that the log was rotated to, oldest first, and itself: LOG.2, LOG.1, LOG or LOG-20251123, LOG."""
+        log = self.path.resolve()  # a link that is switched is another way to rotate
+        suffix = re.compile(re.escape(log.name) + "[.-]([0-9][0-9_.-]*)")
+        found = [(suffix.fullmatch(path.name), path) for path in log.parent.iterdir() if path.is_file()]
+        numbers = [(int(re.sub("[_.-]", "", match[1])), path) for match, path in found if match]
+        by_age = sorted((number if number > 99_999 else -number, path) for number, path in numbers)  # a date, or a count
+        return [*(path for _, path in by_age), log]
 
     def read(self, most: int, *, unfinished: bool = False) -> list[bytes]:
         """Read from the position on; a last line without its newline only if it will not get one any more."""
-        inode, offset = self.position
-        if os.fstat(self.file.fileno()).st_size < offset:
-            offset = 0  # truncated
-        self.file.seek(offset)
-        chunk = self.file.read(CHUNK)
+        file, offset, tail = self.position
+        chunk = os.pread(self.file, CHUNK, offset)
         lines = list(itertools.islice(io.BytesIO(chunk), most))
         self.caught_up = len(chunk) < CHUNK and len(lines) < most
         if lines and not lines[-1].endswith(b"\n"):
             complete = unfinished if len(chunk) < CHUNK else len(lines) == 1
             lines = lines if complete else lines[:-1]
-        self.position = Position(inode, offset + sum(map(len, lines)))
+        taken = b"".join(lines)
+        self.position = Position(file, offset + len(taken), (tail + taken)[-TAIL:])
         return lines
 
     def close(self) -> None:
-        self.file.close()
+        self.opened.close()
 
 
 class Ingest:
     """Log and database, and how far both have come. It blocks, so it is only used in the worker thread."""
 
     def __init__(self) -> None:
-        self.position = Position("", 0)
+        self.position = Position(b"")
         self.lines = self.malformed = 0
         self.opened = contextlib.ExitStack()
 
@@ -205,27 +242,35 @@ class Ingest:
             options.log.touch()
         self.log = self.opened.enter_context(contextlib.closing(Log(options.log)))
         self.db = self.opened.enter_context(contextlib.closing(sqlite3.connect(options.db, timeout=2)))
-        self.name = str(options.log.absolute())
+        self.name = os.fsencode(options.log.parent.resolve() / options.log.name)
         self.db.executescript(SCHEMA)
-        with self.db:
-            self.db.execute("INSERT OR IGNORE INTO position VALUES (?, '', 0)", (self.name,))
-        found = self.db.execute("SELECT inode, offset FROM position WHERE log = ?", (self.name,))
-        self.position = Position(*found.fetchone())
-        self.log.resume(self.position)
+        if not self.db.execute("SELECT 1 FROM pragma_table_info('position') WHERE name = 'tail'").fetchone():
+            raise sqlite3.DatabaseError("made by an older version of this program; begin a new one with --db")
+        self.log.taken = {row[0]: Position(*row) for row in self.db.execute("SELECT file, offset, tail FROM position")}
+        last = self.db.execute(LAST, (self.name,)).fetchone()
+        if last:
+            self.log.resume(*last)
+        else:
+            self.log.turn_to(options.log)
+            with self.db:  # it may be rotated before we have a line of it
+                self.db.execute(ARRIVE, (*self.log.position, self.name, time.time()))
+        self.position = self.log.position
 
     def batch(self) -> int:
         """Take in the next lines, all of them or none, and say how many they are."""
         lines = self.log.take(options.batch)
-        if self.log.position == self.position:
+        before, after = self.log.known(self.log.position.file), self.log.position
+        if before == after:
             return 0
         parsed = [(line, parse(line)) for line in lines]
         malformed = [(line,) for line, fields in parsed if fields is None]
         with self.db:
-            if not self.db.execute(MOVE, (*self.log.position, self.name, *self.position)).rowcount:
+            self.db.execute(LEAVE, before)
+            if not self.db.execute(ARRIVE, (*after, self.name, time.time())).rowcount:
                 raise sqlite3.OperationalError(f"another program takes in {options.log}")
             self.db.executemany(INSERT_REQUEST, [fields for _, fields in parsed if fields is not None])
             self.db.executemany(INSERT_MALFORMED, malformed)
-        self.position = self.log.position
+        self.position = self.log.taken[after.file] = after
         self.lines += len(lines)
         self.malformed += len(malformed)
         return len(lines)
@@ -286,8 +331,8 @@ def read_arguments() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="visits a second with --demo (%(default)s)")
     parser.add_argument("--once", action="store_true", help="end where the log ends at present")
     parser.parse_args(namespace=options)
-    if not all(0 < number < math.inf for number in (options.batch, options.interval, options.rate)):
-        parser.error("--batch, --interval and --rate must be more than 0")
+    if not all(0 < number < sys.maxsize for number in (options.batch, options.interval, options.rate)):
+        parser.error(f"--batch, --interval and --rate must be more than 0 and less than {sys.maxsize}")
     options.log = options.log or Path("demo.log")
     options.db = options.db or options.log.with_name(f"{options.log.name}.db")
 

@@ -31,8 +31,12 @@ def tell(level: int, message: str, *, on_terminal: bool = True, **fields: Any) -
         fields: For machines: they become attributes of the log record, prefixed `graceful_`.
     """
     # Nobody's handler and no lost stderr may cost a hook its turn; nor may an alarm that rings while one blocks.
-    with contextlib.suppress(Exception, Unblocked):
-        _tell(level, message, on_terminal, fields)
+    try:
+        with contextlib.suppress(Exception):
+            _tell(level, message, on_terminal, fields)
+    except Unblocked as error:
+        error.told = True
+        say(f"graceful: {message}\n  (a logging handler blocked, and was unblocked; it stood at {error.stack[-1]})\n")
 
 
 def _tell(level: int, message: str, on_terminal: bool, fields: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ from graceful._machine import Action, Machine, Sighting
 from graceful._signals import default_signals, undo_in_child
 from graceful._stacks import thread_lines
 
-__all__ = ["EX_SOFTWARE", "die_by", "die_if_uncaught", "end_child", "end_in_time", "exit_now", "say"]
+__all__ = ["EX_SOFTWARE", "die_by", "die_if_uncaught", "end_child", "end_in_time", "exit_now", "flush_stdio", "say"]
 
 #: sysexits.h: an internal software error. The status of a process that could not end by itself in time.
 EX_SOFTWARE = 70
@@ -56,6 +56,17 @@ def say(text: str) -> None:
         # A pipe that can be written takes PIPE_BUF bytes at least, which is 512 or more (POSIX, limits.h).
         while left and select.select([], [2], [], _PATIENCE)[1]:
             left = left[os.write(2, left[:512]) :]
+
+
+def flush_stdio() -> None:
+    """
+    What Python does as soon as the script has ended; but then nobody could end a process whose reader does not read.
+
+    What a stream raises, it raises again there.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def exit_now(status: int) -> NoReturn:
@@ -87,9 +98,7 @@ def end_child(error: BaseException) -> NoReturn:
 def _flush() -> None:
     def flush() -> None:
         logging = sys.modules.get("logging")
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        flush_stdio()
         for reference in list(getattr(logging, "_handlerList", ())):
             with contextlib.suppress(Exception):
                 reference().flush()
@@ -213,17 +222,9 @@ def _take_signals(number: signal.Signals | None, ending: Machine) -> None:
 
 
 def _at_exit(ending: Machine) -> None:
-    """
-    Of a process that ends after a signal: the same signal once more, from a wrapper that forwards it, changes nothing.
-
-    And what was printed is flushed, as Python does soon after this, but then a reader who does not read would keep it from
-    ending for ever: no thread runs any more that could.
-    """
+    """Of a process that ends after a signal: the same signal once more, from a wrapper that forwards it, changes nothing."""
     if time.monotonic() - ending.last < ending.debounce:
         _take_signals(None, ending)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
 
 
 def end_in_time(deadline: float, ending: Machine) -> None:

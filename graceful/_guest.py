@@ -131,6 +131,7 @@ class Guest(Runner):
         crashes = self.watch(loop)
         try:
             await self.life.live(self._open)
+            self.say_the_rest()
         finally:
             self.inbox.enter(State.OVER)
             crashes.detach(over=False)

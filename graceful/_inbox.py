@@ -34,6 +34,7 @@ class Inbox:
     Attributes:
         machine: The state.
         cause: The first cause; `None` while there is none.
+        signalled: The first request to stop that was a signal, whatever came of it; `None` if none came.
         late: The cause that came when all was over; `None` if none did.
         knock: Has `decide_all` called in the thread of the run, from another one, even if that is blocked; `None`: it
             is decided when the loop comes to it.
@@ -52,6 +53,7 @@ class Inbox:
     ) -> None:
         self.machine = Machine(settings.debounce)
         self.cause: Cause | None = None
+        self.signalled: Cause | None = None
         self.late: Cause | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.knock: Callable[[], None] | None = None
@@ -115,6 +117,8 @@ class Inbox:
                 self._deciding = False
 
     def _decide(self, sighting: Sighting, cause: Cause, failure: Failure | None) -> None:
+        if sighting is Sighting.SIGNAL and self.signalled is None:
+            self.signalled = cause
         action = self.machine.decide(sighting, cause.at)
         if action is Action.IGNORE:
             return

@@ -22,7 +22,7 @@ from graceful._console import tell
 from graceful._crashes import Crashes
 from graceful._errors import Interrupted
 from graceful._executor import DefaultExecutor
-from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, exit_now, say
+from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, exit_now, flush_stdio, say
 from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
@@ -97,6 +97,8 @@ class Runner:
             if debug is not None:
                 loop.set_debug(debug)
             self._drive(loop, main)
+            if self.inbox.signalled is not None:
+                flush_stdio()  # while the watchdog is there
         return self.conclude(), self.life.result
 
     @contextlib.contextmanager
@@ -165,6 +167,7 @@ class Runner:
         try:
             await self.life.live(lambda: self._start_main(loop, main))
             await self._shut_down(loop, executor)
+            self.say_the_rest()
         finally:
             self.inbox.enter(State.OVER)
             if self._watchdog is not None:
@@ -252,6 +255,15 @@ class Runner:
         crashes.attach()
         return crashes
 
+    def say_the_rest(self) -> None:
+        """What would not be seen otherwise; while what hears of it can still be unblocked."""
+        for thrown in self._alarm.raised if self._alarm is not None else ():
+            self.life.unblocked(thrown, "code that nobody answers for")
+        errors = self.journal.errors
+        if errors and isinstance(errors[0], SystemExit):  # which prints nothing, nor what is chained to it
+            for error in errors[1:]:
+                tell(logging.ERROR, f"and while the program stopped: {describe(error)}", error=error)
+
     def _crashed(self, error: BaseException, context: dict[str, Any]) -> None:
         task = context.get("future", context.get("task"))
         message = str(context.get("message", "unhandled exception"))
@@ -265,33 +277,27 @@ class Runner:
         """Make the report, prepare the end of the process where a signal is the cause, and say what there is to raise."""
         cause = self.inbox.cause
         assert cause is not None
-        for thrown in self._alarm.raised if self._alarm is not None else ():
-            self.life.unblocked(thrown, "code that nobody answers for")
         keep_stragglers()
         raised = verdict_of(cause, self.journal.errors, finished=self.life.finished, has_main=self._has_main)
         late = self.inbox.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
             raised = Interrupted(late.signal)
         self.report = self.journal.report(cause, time.monotonic() - cause.at, raised)
-        if isinstance(raised, SystemExit):
-            for error in self.journal.errors[1:]:  # a SystemExit prints nothing, so nobody would see what is chained
-                tell(logging.ERROR, f"and while the program stopped: {describe(error)}", error=error)
         if self._watchdog is not None:
             ending = self._ending()
             if isinstance(raised, Interrupted):
                 die_if_uncaught(raised, self.pace.deadline, ending)
-            elif ending.state is not State.NEW:
+            elif self.inbox.signalled is not None:
                 end_in_time(self.pace.deadline, ending)
         return raised
 
     def _ending(self) -> Machine:
         """What decides about signals that come after the run: they follow those that came in it."""
         ending = Machine(self._settings.debounce)
-        for each in self.journal.causes:
-            if each.signal is not None:
+        for each in [self.inbox.signalled, *self.journal.causes]:
+            if each is not None and each.signal is not None:
                 ending.decide(Sighting.SIGNAL, each.at)
-        if ending.state is not State.NEW:
-            ending.last = max(ending.last, self.inbox.machine.last)  # echoes, too
+        ending.last = max(ending.last, self.inbox.machine.last)  # echoes, too
         return ending
 
 

@@ -62,6 +62,25 @@ say(app.run(loop_factory=LOOP))
     assert (0, ["ready", "closed", "None"], "") == (ended.status, ended.lines, ended.err)
 
 
+@pytest.mark.parametrize("when", ["after run()", "in an atexit callback"])
+def test_a_doubled_signal_changes_nothing(program, loop, when):
+    """SIGTERM that comes twice, the second time when run() has returned: status 0, callbacks and buffers as ever."""
+    source = f"""
+import atexit
+def again(): os.kill(os.getpid(), signal.SIGTERM)
+atexit.register(say, "atexit")
+if {when!r} != "after run()": atexit.register(again)
+@app.on_startup
+def ready(): asyncio.get_running_loop().call_soon(say, "ready")
+app.run(loop_factory=LOOP)
+print("in the buffer")
+if {when!r} == "after run()": again()
+"""
+    ended = program(SERVICE + source, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
+    expected = (0, ["atexit", "closed", "in the buffer", "ready"], "")
+    assert expected == (ended.status, sorted(ended.lines), ended.err)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_work_cut_short_dies_by_the_signal(program, loop, number):
     """Where main was unfinished the process dies by the signal itself, after the cleanup, without a traceback."""

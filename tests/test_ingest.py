@@ -579,16 +579,40 @@ def test_a_log_that_was_rotated_more_than_once(start, log, names, runs):
     assert (paths(log), malformed(log)) == (numbered(1, 2, 3, 4, 5), [])
 
 
-def test_a_log_that_was_copied_and_truncated(start, log):
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_log_that_was_copied_and_truncated(start, log, runs):
     """Where the old lines were copied and the log goes on in the same file, the rest is found in the copy."""
     add(log, good(1))
-    assert start(log, "--once").end().status == 0
-    add(log, good(2))
-    log.with_name("access.log.1").write_bytes(log.read_bytes())
-    log.write_bytes(good(3, 4, 5))
+    running = start(log, *NERVOUS) if runs else start(log, "--once")
+    running.line()
+    until(lambda: paths(log) == numbered(1)) if runs else running.end()
+    with suspended(running) if runs else contextlib.nullcontext():
+        add(log, good(2))
+        log.with_name("access.log.1").write_bytes(log.read_bytes())
+        log.write_bytes(good(3, 4, 5))
+    if runs:
+        until(lambda: len(paths(log)) >= 5)
+        assert running.stop(signal.SIGTERM).status == 0
     for _ in range(2):
         assert start(log, "--once").end().status == 0
     assert paths(log) == numbered(1, 2, 3, 4, 5)
+
+
+def test_a_log_whose_old_file_is_compressed_by_now(start, log):
+    """Where the old file is nowhere to be found, those that were written since are taken all the same, in order."""
+    old = [log.with_name(f"access.log.{number}") for number in (1, 2, 3)]
+    add(old[0], good(0))
+    add(log, good(1))
+    assert start(log, "--once").end().status == 0
+    old[0].rename(log.with_name("access.log.4"))
+    log.rename(log.with_name("access.log.3.gz"))
+    log.with_name("access.log.3.gz").write_bytes(b"compressed")
+    add(old[1], good(2))
+    add(old[0], good(3))
+    add(log, good(4))
+    for _ in range(2):
+        assert start(log, "--once").end().status == 0
+    assert paths(log) == numbered(1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("runs", [False, True])

@@ -154,6 +154,30 @@ def test_the_third_request_forces(program, loop, tmp_path):
     assert ended.took < 1
 
 
+@pytest.mark.parametrize(("requests", "status", "ends"), [(2, -signal.SIGINT, True), (3, -signal.SIGTERM, False)])
+def test_requests_after_the_interruption(program, loop, requests, status, ends):
+    """A second request while an uncaught Interrupted ends the process lets atexit callbacks run; a third does not."""
+    source = f"""
+import atexit
+app = App(grace=5, debounce=0.1)
+@atexit.register
+def slow():
+    say("ending")
+    time.sleep({1.3 if ends else 30})
+    say("ended")
+async def main():
+    say("ready")
+    await asyncio.sleep(60)
+app.run(main, loop_factory=LOOP)
+"""
+    started = program(source, loop=loop).wait_for("ready").send(signal.SIGINT).wait_for("ending")
+    for pause in (0.7, 0.3)[: requests - 1]:
+        time.sleep(pause)  # not to synchronise: the debounce is a time
+        started.send(signal.SIGTERM)
+    ended = started.end(timeout=8)
+    assert (status, ["ready", "ending", *(["ended"] if ends else [])], "") == (ended.status, ended.lines, ended.err)
+
+
 def test_a_storm_is_one_request(program, loop, tmp_path):
     """1,000 signals in about a second: cleanup once and to its end, no crash, no reentrancy."""
     go = tmp_path / "go"
@@ -341,6 +365,34 @@ app.run(asyncio.sleep(0), loop_factory=LOOP)
 """
     ended = program(source, loop=loop).end()
     assert (0, ["4", "last in parent True"], "") == (ended.status, ended.lines, ended.err)
+
+
+@pytest.mark.parametrize(("where", "number"), [("hook", signal.SIGALRM), ("atexit", signal.SIGTERM)])
+def test_a_child_forked_late_dies_by_default(program, loop, where, number):
+    """What is taken for the time of a shutdown, or of the end by a signal, is reset in a forked child, too."""
+    source = f"""
+import atexit, warnings
+warnings.simplefilter("ignore")
+app = App(grace=5)
+def fork():
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(writing, b"x")
+            time.sleep(3)
+        finally: os._exit(99)
+    os.read(reading, 1)
+    os.kill(pid, {int(number)})
+    say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+{"app.on_shutdown" if where == "hook" else "atexit.register"}(fork)
+async def main():
+    say("ready")
+    await asyncio.sleep(60)
+app.run(main, loop_factory=LOOP)
+"""
+    ended = program(source, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
+    assert (-15, ["ready", str(-number)], "") == (ended.status, ended.lines, ended.err)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the child execs at once
