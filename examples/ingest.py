@@ -31,7 +31,6 @@ import contextlib
 import errno
 import io
 import itertools
-import math
 import os
 import random
 import re
@@ -124,9 +123,9 @@ INSERT_REQUEST = """
 INSERT INTO requests VALUES (NULL, :host, :user, :time, :method, :path, :protocol, :status, :size, :referer, :agent)
 """
 INSERT_MALFORMED = "INSERT INTO malformed VALUES (NULL, ?)"
+LAST = "SELECT file, time FROM position WHERE log = ? ORDER BY rowid DESC LIMIT 1"
 #: Only from where we left it: of two programs that take in the same log, one fails before it takes a line twice.
 LEAVE = "DELETE FROM position WHERE file = ? AND offset = ? AND tail = ?"
-LAST = "SELECT file, time FROM position WHERE log = ? ORDER BY rowid DESC LIMIT 1"
 ARRIVE = "INSERT OR IGNORE INTO position VALUES (?, ?, ?, ?, ?)"
 CHUNK = 1 << 18  # bytes read at a time; a line that is longer counts as several
 TAIL = 1 << 10  # bytes by which a file is known again
@@ -152,8 +151,9 @@ class Log:
     def turn_to(self, path: Path) -> None:
         if path.exists() and not path.is_file():  # to open a pipe would be to wait for its writer
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        file = path.open("rb", buffering=0)
         self.close()
-        self.file = self.opened.enter_context(path.open("rb", buffering=0)).fileno()
+        self.file = self.opened.enter_context(file).fileno()
         known = self.known(os.fsencode(path.resolve().parent / str(os.fstat(self.file).st_ino)))
         self.position = known if self.holds(known) else Position(known.file)
 
@@ -164,7 +164,7 @@ class Log:
         """Whether it still has what was taken from it: an inode may belong to another file by now."""
         return os.pread(self.file, len(position.tail), position.offset - len(position.tail)) == position.tail
 
-    def resume(self, file: bytes, since: float = math.inf) -> None:
+    def resume(self, file: bytes, since: float) -> None:
         """Go on behind what was taken last: in that file, in a copy of it, in what was written since, in the new log."""
         last = self.known(file)
         directory, inode = os.path.split(os.fsdecode(file))
@@ -180,17 +180,20 @@ class Log:
     def take(self, most: int) -> list[bytes]:
         """Read the next lines, not more than so many; none: there are no more by now."""
         while True:
-            if not self.holds(self.position):  # truncated, perhaps behind a copy
-                self.resume(self.position.file)
-            successor = self.successor()  # asked first: then all that was written before is there to be read
+            if not self.holds(self.position):  # truncated, perhaps after it was copied
+                self.resume(self.position.file, time.time())
+            here, file = os.fstat(self.file), self.position.file
+            successor = self.successor(here)  # asked first: then all that was written before is there to be read
             lines = self.read(most, unfinished=successor is not None)
             if lines or successor is None:
                 return lines
-            self.turn_to(successor)
+            with contextlib.suppress(FileNotFoundError):
+                self.turn_to(successor)
+                if self.successor(here) != successor:  # rotated once more in between
+                    self.resume(file, time.time())
 
-    def successor(self) -> Path | None:
+    def successor(self, here: os.stat_result) -> Path | None:
         """Find the file to read after this one. An empty one does not count: its writer may still be at the old one."""
-        here = os.fstat(self.file)
         with contextlib.suppress(FileNotFoundError):  # it is just being rotated
             if not os.path.samestat(here, self.path.stat()):
                 files = self.generations()
@@ -203,9 +206,9 @@ class Log:
         """All that the log was rotated to, oldest first, and itself: LOG.2, LOG.1, LOG or LOG-20251123, LOG."""
         log = self.path.resolve()  # a link that is switched is another way to rotate
         suffix = re.compile(re.escape(log.name) + "[.-]([0-9][0-9_.-]*)")
-        found = [(suffix.fullmatch(path.name), path) for path in log.parent.iterdir() if path.is_file()]
-        numbers = [(int(re.sub("[_.-]", "", match[1])), path) for match, path in found if match]
-        by_age = sorted((number if number > 99_999 else -number, path) for number, path in numbers)  # a date, or a count
+        found = [(match[1], path) for path in log.parent.iterdir() if (match := suffix.fullmatch(path.name))]
+        numbers = [(int(re.sub("[_.-]", "", digits)), path) for digits, path in found if path.is_file()]
+        by_age = sorted((n if n > 99_999 else -n, path) for n, path in numbers)  # n is a date, or a count
         return [*(path for _, path in by_age), log]
 
     def read(self, most: int, *, unfinished: bool = False) -> list[bytes]:
