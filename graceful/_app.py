@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
-from types import TracebackType
+from types import CoroutineType, TracebackType
 
 from graceful._arguments import seconds, seconds_or_environment, signal_from
 from graceful._critical import Critical
@@ -309,7 +309,7 @@ class App(Hooks):
             TypeError: `coro` is not a coroutine.
             StateError: The app is not running.
         """
-        if not inspect.iscoroutine(coro):
+        if not isinstance(coro, CoroutineType):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
         try:
             runner = self._running("create_task()")

@@ -27,16 +27,14 @@ class DefaultExecutor:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ours: Executor | None = None
-        # uvloop does not show whether one was set before; asyncio does.
-        self._settled = getattr(loop, "_default_executor", None) is not None
-        self._uncover = [
-            cover(loop, "run_in_executor", self._running),
-            cover(loop, "set_default_executor", self._setting),
-        ]
+        self._settled = False
+        self._uncover = [cover(loop, "run_in_executor", self._running)]
+        if not hasattr(loop, "_default_executor"):  # uvloop does not show whether one was set; asyncio does
+            self._uncover.append(cover(loop, "set_default_executor", self._setting))
 
     def _running(self, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
         def run(executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:
-            if executor is None and not self._settled:
+            if executor is None and not self._settled and getattr(self._loop, "_default_executor", None) is None:
                 self._make()
             return run_in_executor(executor, func, *args)
 

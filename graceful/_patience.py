@@ -86,7 +86,7 @@ class Patience:
         ended, context = self._on_done, self._context
 
         def create_watched(coro: Any, **options: Any) -> Future:
-            task = create_task(coro, **options)
+            task = create_task(coro, **options) if options else create_task(coro)  # a fifth of what this costs
             if coro is self.spared:
                 self.spared = None
             elif task.done():  # an eager one: a callback would cost a turn of the loop
@@ -115,7 +115,9 @@ class Patience:
 
     def ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
-        if _is_unretrieved(task):
+        if getattr(
+            task, "_log_traceback", False
+        ):  # `_is_unretrieved`, without the call: this runs for each task there is
             self._failed.append((self._loop.time() + self._seconds, weakref.ref(task)))
             if self._timer is None:
                 self._timer = self._loop.call_later(self._seconds, self._look_again)

@@ -64,8 +64,8 @@ class Tasks:
         if self.patience is not None:
             self.patience.spared = coro
         # A task factory of somebody's own may take nothing but the coroutine.
-        create = asyncio.get_running_loop().create_task
-        task: asyncio.Task[T] = create(coro) if context is None else create(coro, context=context)
+        loop = asyncio.get_running_loop()
+        task: asyncio.Task[T] = loop.create_task(coro) if context is None else loop.create_task(coro, context=context)
         if name is not None:
             task.set_name(name)
         self.supervised[task] = made
@@ -75,7 +75,8 @@ class Tasks:
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self.draining.discard(task)
+        if self.draining:
+            self.draining.discard(task)
         made = self.supervised.pop(task, None)
         if made is not None:
             self._ended(task, made)
