@@ -27,7 +27,7 @@ from typing import Any
 
 from graceful._budget import LAG
 from graceful._signals import undo_in_child
-from graceful._stacks import frame_lines, may_interrupt
+from graceful._stacks import frame_lines, may_interrupt, outermost
 
 __all__ = ["Alarm", "Unblocked", "sift"]
 
@@ -86,20 +86,23 @@ class Alarm:
 
     Args:
         allowed: Says until when the code that runs now may block the loop (`time.monotonic`); infinity: as it likes.
+        wake: Has the heart move soon, if the loop runs. Safe in a signal handler.
 
     Attributes:
         raised: Everything that was thrown into what blocked the loop.
     """
 
-    def __init__(self, allowed: Callable[[], float]) -> None:
+    def __init__(self, allowed: Callable[[], float], wake: Callable[[], None]) -> None:
         self.raised: list[Unblocked] = []
+        self._wake = wake
         self._allowed = allowed
         self._before: tuple[Any, tuple[float, float], float] | None = None
         self._moves = 0
         self._asked = -1
         self._lag = LAG
+        self._hit = 0
         self._rings_at = math.inf
-        self._releasing = False
+        self._changing = False
         self._handler = self._ring
 
     @staticmethod
@@ -109,29 +112,30 @@ class Alarm:
 
     def arm(self) -> None:
         """Take the signal and the timer. Safe in a signal handler."""
-        if self._before is None and not self._releasing:
+        if self._before is None and not self._changing:
+            self._changing = True
             before = signal.getsignal(signal.SIGALRM)
             self._before = before, signal.setitimer(signal.ITIMER_REAL, 0), time.monotonic()
             signal.signal(signal.SIGALRM, self._handler)
             undo_in_child(self._reset)
+            self._changing = False
 
     def expect(self, limit: float) -> None:
         """The heart has moved, and will again by `limit` (`time.monotonic`), or the loop is blocked."""
         self._moves += 1
-        if self._before is None:
+        if self._before is None or limit == math.inf:
             return
         if _handler_of(signal.SIGALRM) is not self._handler:  # a hook has set another, and the default action kills
             signal.signal(signal.SIGALRM, self._handler)
-        if (
-            limit + _SLACK < self._rings_at
-        ):  # one that rings too early finds that out, which costs less than to set it anew
+        # One that rings too early finds that out, which costs less than to set it anew. A hook may have stopped it.
+        if limit + _SLACK < self._rings_at or not signal.getitimer(signal.ITIMER_REAL)[0]:
             self._ring_in(limit + _SLACK - time.monotonic())
 
     def disarm(self) -> None:
         """Give both back as they were; a timer that was running goes on with what it had left."""
         if self._before is None:
             return
-        self._releasing = True  # a signal that comes amid this must not take again what is being given back
+        self._changing = True  # a signal that comes amid this must not take again what is being given back
         (handler, (left, interval), taken_at), self._before = self._before, None
         self._rings_at = math.inf
         undo_in_child(self._reset, over=True)
@@ -139,7 +143,7 @@ class Alarm:
         signal.signal(signal.SIGALRM, handler)
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - taken_at), 1e-6), interval)
-        self._releasing = False
+        self._changing = False
 
     def _reset(self) -> None:
         self._before = None
@@ -150,14 +154,19 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
 
     def _ring(self, _number: int, frame: FrameType | None) -> None:
+        if self._before is None:
+            return  # it rang while it was being given back
         left = self._allowed() + _SLACK - time.monotonic()
         if left > 0:
             self._ring_in(min(left, 1.0))  # somebody else may run by then, whose time is up
         elif self._asked != self._moves:
-            self._asked, self._lag = self._moves, LAG
+            self._asked, self._lag, self._hit = self._moves, LAG, 0
+            self._wake()
             self._ring_in(LAG)
         elif may_interrupt(frame) and ((stack := frame_lines(frame)) or _calls(frame)):
-            self._lag = max(self._lag * _LESS, 1e-3)
+            # One that swallows it is not to be hailed at.
+            before, self._hit = self._hit, id(outermost(frame))
+            self._lag = LAG if before == self._hit else max(self._lag * _LESS, 1e-3)
             self._ring_in(self._lag)
             error = Unblocked(stack)
             self.raised.append(error)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
@@ -70,24 +71,26 @@ class Blocks:
         return {task for task in late if not task.done()}
 
     def _make_good(self) -> None:
-        ready = self._postponed - self._spared(self._postponed)
-        self._postponed -= ready
-        for task in ready:
-            task.cancel()
+        if self._postponed:
+            ready = self._postponed - self._spared(self._postponed)
+            self._postponed -= ready
+            for task in ready:
+                task.cancel()
         self.left()
 
     def _spared(self, tasks: Iterable[Task]) -> set[Any]:
-        inside = {task for task in tasks if not self._above({task}).isdisjoint(self._labels)}
-        return self._above(inside.union(self._labels))
+        waits_for: dict[Any, set[Any]] = {}
+        waiters = functools.partial(self._waiters_of, waits_for)
+        _reach({*tasks}, waiters)
+        inside = _reach({*self._labels}, lambda future: waits_for.get(future, set()))
+        return _reach(inside, waiters)
 
-    def _above(self, futures: set[Any]) -> set[Any]:
-        """These, and all who wait for them."""
-        above, unseen = {*futures}, [*futures]
-        while unseen:
-            found = {self.stands_for.get(waiter, waiter) for waiter in _waiters(unseen.pop())} - above
-            above |= found
-            unseen += found
-        return above
+    def _waiters_of(self, waits_for: dict[Any, set[Any]], future: Any) -> set[Any]:
+        """Who waits for it; and takes note of that in the other direction."""
+        waiters = {self.stands_for.get(waiter, waiter) for waiter in _waiters(future)}
+        for waiter in waiters:
+            waits_for.setdefault(waiter, set()).add(future)
+        return waiters
 
 
 class Critical(contextlib.AbstractAsyncContextManager[None]):
@@ -115,10 +118,24 @@ class Critical(contextlib.AbstractAsyncContextManager[None]):
             del self._opened[owner]
 
 
+def _reach(start: set[Any], following: Callable[[Any], set[Any]]) -> set[Any]:
+    """All that one comes to from there, each looked at once."""
+    reached, unseen = {*start}, [*start]
+    while unseen:
+        found = following(unseen.pop()) - reached
+        reached |= found
+        unseen += found
+    return reached
+
+
 def _waiters(future: Any) -> Iterator[asyncio.Future[Any]]:
     """Whoever is woken when it is done: the tasks that await it, the futures of `gather` and `wait_for`, a group's owner."""
     for callback, *_ in getattr(future, "_callbacks", None) or ():
-        held = [getattr(callback, "__self__", None), *getattr(callback, "args", ())]  # of a method, of a partial
+        arguments: Any = getattr(callback, "args", ())
+        held = [
+            getattr(callback, "__self__", None),
+            *(arguments if tuple in type(arguments).__mro__ else ()),
+        ]  # method, partial
         for cell in getattr(callback, "__closure__", None) or ():
             with contextlib.suppress(ValueError):  # still empty
                 held.append(cell.cell_contents)

@@ -195,21 +195,16 @@ def _end_by(number: signal.Signals, deadline: float, ending: Machine) -> None:
     holder = ModuleType("graceful._last_word")
     holder.word = _LastWord(number)  # type: ignore[attr-defined]
     sys.modules[holder.__name__] = holder
-    _take_signals(number, ending)
-    end_in_time(deadline, ending)
+    _take_signals(ending)
+    _keep(deadline)
 
 
-def _take_signals(number: signal.Signals | None, ending: Machine) -> None:
-    """
-    In a process that ends: what is no third request is not to cut atexit callbacks and threads short.
+def _take_signals(ending: Machine) -> None:
+    """In a process that ends: what is no third request is not to cut atexit callbacks and threads short."""
 
-    Args:
-        number: What the process dies by then; `None`: by the signal that is the third request.
-    """
-
-    def again(taken: int, _frame: object) -> None:
+    def again(number: int, _frame: object) -> None:
         if ending.decide(Sighting.SIGNAL, time.monotonic()) is Action.FORCE:
-            _kill(number or signal.Signals(taken))
+            _kill(number)
 
     def reset() -> None:
         for each in handled:
@@ -224,7 +219,7 @@ def _take_signals(number: signal.Signals | None, ending: Machine) -> None:
 def _at_exit(ending: Machine) -> None:
     """Of a process that ends after a signal: the same signal once more, from a wrapper that forwards it, changes nothing."""
     if time.monotonic() - ending.last < ending.debounce:
-        _take_signals(None, ending)
+        _take_signals(ending)
 
 
 def end_in_time(deadline: float, ending: Machine) -> None:
@@ -237,7 +232,12 @@ def end_in_time(deadline: float, ending: Machine) -> None:
         deadline: When the process must be gone (`time.monotonic`).
         ending: Decides about the signals that still come.
     """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit, ending)
+    _keep(deadline)
 
+
+def _keep(deadline: float) -> None:
     def wait() -> None:
         time.sleep(max(0.0, deadline + _LATE - time.monotonic()))
         # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
@@ -247,7 +247,5 @@ def end_in_time(deadline: float, ending: Machine) -> None:
         say(f"graceful: the process could not end in time; still running:\n  {lines}\n")
         exit_now(EX_SOFTWARE)
 
-    atexit.unregister(_at_exit)
-    atexit.register(_at_exit, ending)
     with contextlib.suppress(RuntimeError):
         threading.Thread(target=wait, name="graceful deadline", daemon=True).start()

@@ -191,7 +191,7 @@ class Guest(Runner):
         """A hook that blocks has nobody else who would unblock it."""
         free = in_main_thread() and Alarm.available() and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
         if free and self._alarm is None:
-            self._alarm = Alarm(self.life.allowed)
+            self._alarm = Alarm(self.life.allowed, self.inbox.wake)
 
     def _sighted(self, number: int) -> None:
         self._interrupted = True

@@ -73,7 +73,7 @@ class Life:
     def __init__(
         self, hooks: Sequence[Hook], settings: Settings, pace: Pace, journal: Journal, *, owns_loop: bool
     ) -> None:
-        self.tasks = Tasks(self.task_ended)
+        self.tasks = Tasks(self._task_failed)
         self.pushed: deque[Hook] = deque()
         self._listeners: set[asyncio.Future[bool]] = set()
         self.signalled: deque[signal.Signals] = deque()
@@ -183,7 +183,8 @@ class Life:
         turn = current_turn()
         if turn is not None and turn in self._turns and not (turn is self._starting and self.inbox.stopping):
             return turn.until()
-        if not self.inbox.stopping or not (self._owns_loop or turn is self._starting or self._runs_supervised()):
+        starting = turn is not None and turn is self._starting
+        if not self.inbox.stopping or not (self._owns_loop or starting or self._runs_supervised()):
             return math.inf
         return half_of_rest(max(self._pace.since, self._cancel_began), self._pace.deadline)
 
@@ -197,10 +198,9 @@ class Life:
             failure = Failure(error, str(context.get("message", "")), context, at=time.monotonic())
             self._journal.failures.append(failure)
 
-    def task_ended(self, task: asyncio.Task[Any], made: str) -> None:
-        """A supervised task is done: if it failed, so has the program."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task, came=f"in {origin(task, made)}")
+    def _task_failed(self, task: asyncio.Task[Any], made: str, error: BaseException) -> None:
+        """A supervised task has failed, and so has the program."""
+        self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task, came=f"in {origin(task, made)}")
 
     def main_ended(self, task: asyncio.Task[Any]) -> None:
         """Main is done, and with it the program."""
@@ -340,7 +340,10 @@ class Life:
             else:
                 self._reacting[hook] = {number: None}
                 made = f"registered as an on_signal hook at {hook.where}"
-                self.tasks.create(self._reaction(hook), name=hook.name, made=made)
+                try:
+                    self.tasks.create(self._reaction(hook), name=hook.name, made=made)
+                except BaseException as error:  # as above
+                    self.fail(error, f"{hook} could not be started")
 
     async def _reaction(self, hook: Hook) -> None:
         try:

@@ -8,8 +8,8 @@ four of them would take as long as all the rest of this package's import.
 
 from __future__ import annotations
 
-import contextlib
 import signal as _signal
+import threading
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -33,8 +33,13 @@ class _Fields:
     def __get__(self, _fact: Fact | None, kind: type[Fact]) -> Any:
         import dataclasses  # here, for the millisecond
 
-        dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True)(kind)
+        with _fields_lock:
+            if kind.__dict__["__dataclass_fields__"] is self:
+                dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True)(kind)
         return kind.__dataclass_fields__  # type: ignore[attr-defined] # by now it has the real one in our place
+
+
+_fields_lock = threading.RLock()
 
 
 class Fact:
@@ -43,7 +48,8 @@ class Fact:
     if not TYPE_CHECKING:
 
         def __init_subclass__(cls) -> None:
-            cls.__match_args__ = names = tuple(cls.__annotations__)
+            inherited = getattr(cls, "__match_args__", ())
+            cls.__match_args__ = names = tuple(dict.fromkeys((*inherited, *cls.__annotations__)))
             cls._required = {name for name in names if not hasattr(cls, name)}
             cls.__dataclass_fields__ = _Fields()
 
@@ -53,6 +59,9 @@ class Fact:
             if len(fields) != len(given) + len(named) or not self._required <= fields.keys() <= {*names}:
                 fields.clear()
                 raise TypeError(f"{type(self).__qualname__} takes {', '.join(names)}; got {given!r} and {named!r}")
+
+        def __replace__(self, **changes: Any) -> Fact:
+            return type(self)(**{name: getattr(self, name) for name in self.__match_args__} | changes)
 
         def __setattr__(self, name: str, value: Any) -> None:
             from dataclasses import FrozenInstanceError  # here, for the millisecond
@@ -186,7 +195,9 @@ def describe(exception: BaseException) -> str:
     """`ValueError: too small`, or `ValueError` alone where there is nothing more to say; one line, whatever it says."""
     try:
         text = str(exception)
-    except Exception:  # somebody else's __str__
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # somebody else's __str__: it may raise, or block until the alarm unblocks it
         text = ""
     text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
@@ -194,6 +205,10 @@ def describe(exception: BaseException) -> str:
 
 def note(exception: BaseException, text: str) -> None:
     """Add a note to what the user will see, unless it is there already: an exception may be raised in a second run."""
-    with contextlib.suppress(Exception):  # it may refuse it: a frozen dataclass does
+    try:
         if text not in getattr(exception, "__notes__", ()):
             exception.add_note(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # it may refuse it, as a frozen dataclass does, or block until the alarm unblocks it
+        return

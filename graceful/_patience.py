@@ -38,6 +38,9 @@ _Reference = weakref.ref[Future]
 #: Those that fail within so many seconds of each other are looked at together.
 _TOGETHER = 0.01
 
+#: Seconds at least after which one is looked at once more of which nothing says when somebody will.
+_AGAIN = 0.1
+
 #: Turns of the loop that are given to those who were woken meanwhile: the time may have passed in one long stall.
 _PASSES = 10
 
@@ -159,7 +162,7 @@ class Patience:
                 self.ended(task)
 
         if until is None:
-            once_more(None)
+            self._loop.call_later(max(0.0, _AGAIN - self._seconds), once_more, None)
         else:
             until.add_done_callback(once_more)
 

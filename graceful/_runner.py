@@ -12,6 +12,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -93,12 +94,13 @@ class Runner:
             except Unblocked as error:  # nothing was started, so there is nothing to clean up
                 self.life.unblocked(error, "loop_factory")
                 return self.conclude(), None
-            stack.callback(loop.close)
+            stack.callback(_close_loop, loop)
             if debug is not None:
                 loop.set_debug(debug)
             self._drive(loop, main)
             if self.inbox.signalled is not None:
-                flush_stdio()  # while the watchdog is there
+                with contextlib.suppress(Unblocked):
+                    flush_stdio()  # while the watchdog is there
         return self.conclude(), self.life.result
 
     @contextlib.contextmanager
@@ -110,7 +112,7 @@ class Runner:
             hard = frozenset(int(number) for number in stopping & handlers.taken.keys())
             self._watchdog = Watchdog(self.inbox.wake, self._expired, self._forced, hard, self._settings)
             if Alarm.available():
-                self._alarm = Alarm(self.life.allowed)
+                self._alarm = Alarm(self.life.allowed, self.inbox.wake)
             self._watchdog.start()
             self.inbox.knock = functools.partial(self._knock, handlers)
             if self.inbox.cause is not None:  # stop() before run(), or a signal just now
@@ -119,8 +121,9 @@ class Runner:
                 yield
             finally:
                 self.inbox.knock = None
-                if self._alarm is not None:
-                    self._alarm.disarm()
+                alarm, self._alarm = self._alarm, None  # so that a signal that comes now does not take it again
+                if alarm is not None:
+                    alarm.disarm()
                 self._watchdog.close()
 
     def _knock(self, handlers: SignalHandlers) -> None:
@@ -136,10 +139,14 @@ class Runner:
             self.life.signalled.append(sighted)
             self.inbox.wake()
             return
-        at = time.monotonic()
-        if self._watchdog is not None and not self.inbox.stopping:
-            at = min(at, self._watchdog.heard_at)  # this thread may have been deaf for a while
-        self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, at, signal=sighted))
+        first, second = time.monotonic(), math.inf
+        if self._watchdog is not None:
+            self._watchdog.main_heard_at = first
+            if not self.inbox.stopping:  # this thread may have been deaf for a while, and several signals come as one
+                first, second = min(first, self._watchdog.heard_at), self._watchdog.hurried_at
+        for at in (first, second):
+            if at < math.inf:
+                self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, at, signal=sighted))
 
     def _drive(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
         """Run the loop until the life has ended, whatever is thrown out of it before."""
@@ -257,8 +264,10 @@ class Runner:
 
     def say_the_rest(self) -> None:
         """What would not be seen otherwise; while what hears of it can still be unblocked."""
-        for thrown in self._alarm.raised if self._alarm is not None else ():
-            self.life.unblocked(thrown, "code that nobody answers for")
+        thrown = self._alarm.raised if self._alarm is not None else []
+        untold: dict[tuple[str, ...], Unblocked] = {each.stack: each for each in thrown if not each.told}
+        for each in untold.values():  # once, however often it was swallowed
+            self.life.unblocked(each, "code that nobody answers for")
         errors = self.journal.errors
         if errors and isinstance(errors[0], SystemExit):  # which prints nothing, nor what is chained to it
             for error in errors[1:]:
@@ -294,11 +303,18 @@ class Runner:
     def _ending(self) -> Machine:
         """What decides about signals that come after the run: they follow those that came in it."""
         ending = Machine(self._settings.debounce)
-        for each in [self.inbox.signalled, *self.journal.causes]:
-            if each is not None and each.signal is not None:
-                ending.decide(Sighting.SIGNAL, each.at)
+        signalled = [each for each in self.journal.causes if each.signal is not None]
+        if not signalled and self.inbox.signalled is not None:
+            signalled = [self.inbox.signalled]
+        for each in signalled:
+            ending.decide(Sighting.SIGNAL, each.at)
         ending.last = max(ending.last, self.inbox.machine.last)  # echoes, too
         return ending
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(Unblocked):  # a loop of somebody's own may block there
+        loop.close()
 
 
 def _close(main: Coroutine[Any, Any, Any] | None) -> None:

@@ -84,9 +84,10 @@ class Turn:
         """When its time is up, on the pace's clock."""
         if self.cut:
             held = self._holds is not None and self._holds(self.task)
-            return half_of_rest(self._pace.since, self._pace.deadline) if held else -math.inf
-        timeout = math.inf if self.hook.timeout is None else self.hook.timeout
-        return min(self._slice.until, self.began + timeout)
+            until = half_of_rest(self._pace.since, self._pace.deadline) if held else -math.inf
+        else:
+            until = self._slice.until
+        return until if self.hook.timeout is None else min(until, self.began + self.hook.timeout)
 
     def over(self) -> float:
         """When it is given up, if it has been cancelled now: after a moment, and within its slice."""

@@ -26,6 +26,7 @@ __all__ = [
     "frame_lines",
     "may_interrupt",
     "origin",
+    "outermost",
     "short_path",
     "strip_our_frames",
     "thread_lines",
@@ -163,6 +164,13 @@ def frame_lines(frame: FrameType | None) -> tuple[str, ...]:
             lines.append(_line(frame))
         frame = frame.f_back
     return tuple(reversed(lines))
+
+
+def outermost(frame: FrameType | None) -> FrameType | None:
+    """The frame that the loop has called, or this package, of those that lead to this one."""
+    while frame is not None and frame.f_back is not None and not _is_loop_code(frame.f_back):
+        frame = frame.f_back
+    return frame
 
 
 def busy_threads() -> list[tuple[str, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ thread holds that never ends is never let go.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -31,7 +32,8 @@ def keep_stragglers() -> None:
     """Have those that there are, if any, outlive the interpreter."""
     if stragglers and not _keepers:
         _keepers.append(threading.Thread(target=_keep, args=(stragglers,), name="graceful keeper", daemon=True))
-        _keepers[0].start()
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new threads
+            _keepers[0].start()
 
 
 def _keep(_held: object) -> None:

@@ -41,10 +41,10 @@ class Tasks:
         supervised: All supervised tasks that have not ended, each with where it came from.
     """
 
-    def __init__(self, ended: Callable[[asyncio.Task[Any], str], None]) -> None:
+    def __init__(self, failed: Callable[[asyncio.Task[Any], str, BaseException], None]) -> None:
         self.supervised: dict[asyncio.Task[Any], str] = {}
         self.draining: set[asyncio.Task[Any]] = set()
-        self._ended = ended
+        self._failed = failed
         self.patience: Patience | None = None
         # Once: a bound method and a copy of the context for each task would be 64 bytes for each.
         self._on_done = self._done
@@ -60,7 +60,7 @@ class Tasks:
         drain: bool = False,
         made: str,
     ) -> asyncio.Task[T]:
-        """Start a supervised task: `ended` is called with it and with how it was `made` as soon as it is done."""
+        """Start a supervised task: `failed` is called with it, how it was `made` and its exception as soon as it has failed."""
         if self.patience is not None:
             self.patience.spared = coro
         # A task factory of somebody's own may take nothing but the coroutine.
@@ -78,8 +78,8 @@ class Tasks:
         if self.draining:
             self.draining.discard(task)
         made = self.supervised.pop(task, None)
-        if made is not None:
-            self._ended(task, made)
+        if made is not None and not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(task, made, error)
 
     def release(self, task: asyncio.Task[Any]) -> None:
         """It is no longer ours to wait for, or to stop."""
@@ -130,10 +130,13 @@ class Tasks:
             over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
             await pace.settle(late, lambda: over)
         left = {task for task in asked if not task.done()}
-        if not in_time:
-            for task in (begun := find() - left):  # one that starts another whenever it ends
+        if not in_time:  # perhaps there is one that starts another whenever it ends
+            begun = find() - left
+            for task in begun:
                 task.cancel()
-            left |= begun
+            over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
+            await pace.settle(begun, lambda: over)
+            left = {task for task in left | begun if not task.done()} or find()
         return left
 
     def _ask_to_end(self, tasks: set[asyncio.Task[Any]]) -> None:

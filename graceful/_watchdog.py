@@ -46,6 +46,8 @@ class Watchdog:
 
     Attributes:
         heard_at: When the first request was heard (`time.monotonic`), before the main thread perhaps; infinity: none was.
+        hurried_at: The same of the second.
+        main_heard_at: When the main thread heard one last.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class Watchdog:
         self._stopping = stopping
         self._grace = settings.grace
         self._deadline = math.inf
-        self.heard_at = math.inf
+        self.heard_at = self.hurried_at = math.inf
+        self.main_heard_at = -math.inf
         self._previous = -1
         self._reading, self._writing = socket.socketpair()
         self._writing.setblocking(False)
@@ -140,7 +143,10 @@ class Watchdog:
             self._deadline = now + self._grace
         action = self._shadow.decide(Sighting.SIGNAL, now)
         if action is Action.HURRY:
-            self._deadline = min(now + HURRY, self._deadline)
+            self.hurried_at = now
+            time.sleep(_DEAF)  # one that hears has decided by now
+            if self.main_heard_at < now:
+                self._deadline = min(now + HURRY, self._deadline)
         elif action is Action.FORCE:
             time.sleep(_DEAF)  # one that hears has died by now
             self._forced(requests[-1])

@@ -320,3 +320,15 @@ except AttributeError as error: print(repr(error))
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert "FrozenInstanceError('cannot change at of a Cause')\n" == ended.stdout
+
+
+def test_a_fact_of_ones_own() -> None:
+    """Who derives from a fact adds fields to it; and where `copy` can replace some, it does."""
+
+    class Mine(graceful.Cause):
+        more: int = 0
+
+    made = Mine(graceful.Kind.SIGNAL, 1.0, more=2)
+    assert (1.0, None, 2) == (made.at, made.signal, made.more)
+    if sys.version_info >= (3, 13):
+        assert 3.0 == copy.replace(made, at=3.0).at

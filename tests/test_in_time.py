@@ -725,3 +725,59 @@ with asyncio.Runner(loop_factory=LOOP) as runner: runner.run(main())
     assert (1, ["last"]) == (ended.status, ended.lines), ended.err
     assert "block was not done after" in ended.err
     assert ended.took < GRACE + 2
+
+
+GUEST = """
+app = App("guest", grace=2)
+@app.on_shutdown
+async def close():
+    await asyncio.sleep(1.4)
+    say("closed")
+async def main():
+    async with app: pass
+with asyncio.Runner(loop_factory=LOOP) as runner: runner.run(main())
+"""
+TEXT = """
+class Slow(Exception):
+    def __str__(self): time.sleep(30)
+async def main(): raise Slow
+app = App("text", grace=1)
+@app.on_shutdown
+async def close(): say("closed")
+try: app.run(main, loop_factory=LOOP)
+except Slow: pass
+"""
+TIMER = """
+app = App("timer", grace=2)
+@app.on_shutdown
+def close(): say("closed")
+@app.on_shutdown
+def block(): time.sleep(30)
+@app.on_shutdown
+def use_the_timer():
+    before = signal.signal(signal.SIGALRM, print)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+try: app.run(asyncio.sleep(0), loop_factory=LOOP)
+except HookTimeout: pass
+"""
+LOOP_THAT_CLOSES_SLOWLY = """
+class Slow(asyncio.SelectorEventLoop):
+    def close(self):
+        super().close()
+        time.sleep(30)
+app = App("loop", grace=1)
+app.run(asyncio.sleep(0), loop_factory=Slow)
+say("closed")
+"""
+ALARM = {"a long cleanup in somebody else's loop": GUEST, "the text of an exception blocks": TEXT}
+ALARM |= {"a hook used the timer": TIMER, "the loop blocks when it is closed": LOOP_THAT_CLOSES_SLOWLY}
+
+
+@pytest.mark.parametrize("case", ALARM)
+def test_the_alarm_hits_what_blocks_and_nothing_else(program, loop, case):
+    """Who awaits in his time is left alone, whatever blocks besides is unblocked, and the cleanup runs to its end."""
+    ended = program(ALARM[case], loop=loop).end(timeout=8)
+    assert (0, ["closed"]) == (ended.status, ended.lines), ended.err
+    assert "Traceback" not in ended.err

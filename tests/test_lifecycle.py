@@ -19,6 +19,7 @@ import pytest
 from conftest import LOOPS
 from virtual import run_virtually
 
+import graceful._critical
 from graceful import App, Hooks, HookTimeout, Kind, OrderError, StateError, Verdict
 
 
@@ -1623,3 +1624,54 @@ def test_one_critical_object_in_two_tasks(app):
 
     app.run(main)
     assert ["first", "second"] == seen
+
+
+def test_many_who_wait_beside_a_critical_block(app):
+    """What a block spares is found in one look at each task: a long chain of waiting tasks does not hold the shutdown up."""
+
+    async def after(previous):
+        await previous
+
+    async def block():
+        async with app.critical("block"):
+            await app.wait_stopping()
+            await asyncio.sleep(0.05)
+            seen.append("whole")
+
+    async def main():
+        app.create_task(block())
+        last = asyncio.create_task(asyncio.sleep(60))
+        chain = [last]
+        for _ in range(300):  # a cancellation goes down the chain in one recursion
+            chain.append(asyncio.create_task(after(chain[-1])))
+        await asyncio.sleep(0)
+
+    seen = []
+    looked_at = 0
+    count = graceful._critical._waiters
+
+    def counting(future):
+        nonlocal looked_at
+        looked_at += 1
+        return count(future)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graceful._critical, "_waiters", counting)
+        app.run(main)
+    assert ["whole"] == seen
+    assert looked_at < 5_000
+
+
+def test_a_startup_in_a_critical_block_keeps_its_timeout(app):
+    """stop() does not give a startup hook more time than its own timeout, though it is in a critical block."""
+
+    @app.on_startup(timeout=0.2)
+    async def migrate():
+        async with app.critical("migration"):
+            app.stop()
+            await asyncio.sleep(60)
+
+    app.run()
+    (outcome,) = app.report.outcomes
+    assert Verdict.OK != outcome.verdict
+    assert outcome.took < 1

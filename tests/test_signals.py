@@ -367,7 +367,18 @@ app.run(asyncio.sleep(0), loop_factory=LOOP)
     assert (0, ["4", "last in parent True"], "") == (ended.status, ended.lines, ended.err)
 
 
-@pytest.mark.parametrize(("where", "number"), [("hook", signal.SIGALRM), ("atexit", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("hook", signal.SIGALRM),
+        pytest.param(
+            *("atexit", signal.SIGTERM),
+            marks=pytest.mark.skipif(
+                sys.version_info[:2] == (3, 12), reason="3.12 does not fork in an atexit callback"
+            ),
+        ),
+    ],
+)
 def test_a_child_forked_late_dies_by_default(program, loop, where, number):
     """What is taken for the time of a shutdown, or of the end by a signal, is reset in a forked child, too."""
     source = f"""
@@ -465,3 +476,20 @@ def test_nohup_and_background_shells(tmp_path, loop):
         capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "TEST_LOOP": loop},
     )  # fmt: skip
     assert ["undisturbed", "closed", "143"] == ended.stdout.split()[1:]
+
+
+def test_without_debounce_the_second_request_is_no_third(program, loop):
+    """With `debounce=0`, too, one more request while the process ends is the second: it cuts no atexit callback short."""
+    source = """
+import atexit
+def again():
+    os.kill(os.getpid(), signal.SIGTERM)
+    say("callback")
+atexit.register(again)
+async def main():
+    say("ready")
+    await asyncio.sleep(60)
+App(debounce=0, grace=5).run(main, loop_factory=LOOP)
+"""
+    ended = program(source, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
+    assert (-15, ["ready", "callback"], "") == (ended.status, ended.lines, ended.err)
