@@ -131,6 +131,7 @@ class Tasks:
             await pace.settle(late, lambda: over)
         left = {task for task in asked if not task.done()}
         if not in_time:  # perhaps there is one that starts another whenever it ends
+            await asyncio.sleep(0)  # one that has not begun yet would be gone without a word, and without its `finally`
             begun = find() - left
             for task in begun:
                 task.cancel()
