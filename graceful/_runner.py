@@ -101,7 +101,13 @@ class Runner:
             if self.inbox.signalled is not None:
                 with contextlib.suppress(Unblocked):
                     flush_stdio()  # while the watchdog is there
-        return self.conclude(), self.life.result
+            raised, late = self.conclude(), self.inbox.late  # while Ctrl-C is no KeyboardInterrupt
+        try:
+            if raised is None and self.inbox.late is not late:
+                raised = self.conclude()
+            return raised, self.life.result
+        finally:
+            del raised  # who holds this frame, by a traceback, must not hold it
 
     @contextlib.contextmanager
     def _borrow_process(self) -> Generator[None, None, None]:
