@@ -35,7 +35,7 @@ from graceful._patience import Patience
 from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
 from graceful._stacks import origin, thread_lines
-from graceful._stragglers import keep_stragglers, leave_behind
+from graceful._stragglers import keep_stragglers, leave_behind, stragglers
 from graceful._watchdog import Watchdog
 
 __all__ = ["Runner"]
@@ -205,8 +205,9 @@ class Runner:
             theirs = loop.create_task(loop.shutdown_default_executor())  # one that the program set in place of ours
             if not await self.pace.settle([theirs], lambda: self.pace.deadline):
                 leave_behind(theirs)
-        for task in asyncio.all_tasks():
-            leave_behind(task)
+        if stragglers or not closing.done():  # what they have started, too
+            for task in asyncio.all_tasks():
+                leave_behind(task)
         if not closing.done():
             tell(logging.WARNING, "async generators would not be closed, and are left behind")
         if not emptied and self.inbox.cause is not None and self.inbox.cause.signal is None:
