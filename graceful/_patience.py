@@ -118,9 +118,8 @@ class Patience:
 
     def ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
-        if getattr(
-            task, "_log_traceback", False
-        ):  # `_is_unretrieved`, without the call: this runs for each task there is
+        # `_is_unretrieved`, without the call: this runs for each task there is.
+        if getattr(task, "_log_traceback", False):
             self._failed.append((self._loop.time() + self._seconds, weakref.ref(task)))
             if self._timer is None:
                 self._timer = self._loop.call_later(self._seconds, self._look_again)

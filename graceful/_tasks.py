@@ -127,16 +127,14 @@ class Tasks:
             for task in late:
                 overdue(task)
                 task.cancel()
-            over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
-            await pace.settle(late, lambda: over)
+            await _moment_for(late, pace)
         left = {task for task in asked if not task.done()}
         if not in_time:  # perhaps there is one that starts another whenever it ends
             await asyncio.sleep(0)  # one that has not begun yet would be gone without a word, and without its `finally`
             begun = find() - left
             for task in begun:
                 task.cancel()
-            over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
-            await pace.settle(begun, lambda: over)
+            await _moment_for(begun, pace)
             left = {task for task in left | begun if not task.done()} or find()
         return left
 
@@ -154,3 +152,9 @@ class Tasks:
         finally:
             if collecting:
                 gc.enable()
+
+
+async def _moment_for(tasks: set[asyncio.Task[Any]], pace: Pace) -> None:
+    """To unwind, for those that were cancelled when their share was over."""
+    over = pace.clock() + min(MOMENT, max(0.0, pace.deadline - pace.clock()) / 10)
+    await pace.settle(tasks, lambda: over)
