@@ -192,6 +192,8 @@ class Runner:
     ) -> asyncio.Future[Any] | None:
         if main is None:
             return None
+        if self.life.tasks.patience is not None:
+            self.life.tasks.patience.spared = main
         task = loop.create_task(main)
         task.add_done_callback(self.life.main_ended)
         return task

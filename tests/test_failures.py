@@ -123,6 +123,46 @@ def test_a_failed_task_is_noticed_though_it_is_held(app, new_loop, create):
     assert SHORT - 0.02 <= failure.at - began[0] < LIMIT / 2
 
 
+def test_of_many_that_fail_none_is_overlooked(app, new_loop):
+    """Thousands at once, young or older when they fail, between others that do not: each that is held is told, once."""
+    told = []
+
+    @app.on_exception
+    def keep(failure):
+        told.append(failure.exception.args[0])
+        return True
+
+    async def work(number):
+        await asyncio.sleep((number % 3) * SHORT / 2)  # some at once, some when they are no longer young
+        if number % 2:
+            raise Mine(number)
+
+    async def main():
+        held = [asyncio.create_task(work(number)) for number in range(3001)]
+        awaited = asyncio.create_task(work(3001))
+        with pytest.raises(Mine):
+            await awaited
+        while len(told) < 1500:
+            await asyncio.sleep(0.01)
+        return len(held)
+
+    assert app.run(main, loop_factory=new_loop) == 3001
+    assert sorted(told) == list(range(1, 3001, 2))
+
+
+def test_watching_wakes_nobody_for_long(app):
+    """Soon after the last task was created nothing of ours is scheduled any more: an idle program stays idle."""
+
+    async def main():
+        running = asyncio.create_task(asyncio.sleep(LIMIT))
+        await asyncio.sleep(SHORT / 2)
+        scheduled = [each for each in asyncio.get_running_loop()._scheduled if not each.cancelled()]
+        running.cancel()
+        return len(scheduled)
+
+    assert app.run(main) == 1  # the one of `running`
+
+
 def done_callback(loop):
     loop.create_future().add_done_callback(raise_mine)
     task = asyncio.ensure_future(asyncio.sleep(0))
@@ -544,8 +584,7 @@ def test_an_awaiter_that_is_due_is_not_late(new_loop):
 
     async def awaited_in_time():
         held = asyncio.create_task(fail())
-        for _ in range(3):  # it has failed, and the patience has begun
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.2 * LONGER)  # it has failed, and the patience has begun
         asyncio.get_running_loop().call_soon(time.sleep, 2 * LONGER)
         await asyncio.sleep(0.1 * LONGER)
         await held
