@@ -30,10 +30,11 @@ from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._machine import Sighting, State
+from graceful._lanes import walk
 from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, describe, note
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
-from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn, walk
+from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn
 from graceful._stacks import await_chain, busy_threads, origin, strip_our_frames, tip
 from graceful._stragglers import leave_behind, stragglers
 from graceful._tasks import Tasks, Unlisted
@@ -236,10 +237,11 @@ class Life:
         asked = [hook for hook in self.hooks_of(Stage.EXCEPTION) if isinstance(failure.exception, hook.types)]
         for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
             offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
-            turn = Turn(hook, self._pace, behind, limit=lambda: half_of_rest(at, at + self._settings.grace))
+            turn = Turn(hook, self._pace, "on_exception", behind, offered=offered)
+            turn.limit = lambda: half_of_rest(at, at + self._settings.grace)
             # While the program runs, what a hook starts (the worker that failed, say) is to go on.
             with adopting() if self.inbox.stopping else contextlib.nullcontext():
-                await self._watch(turn, functools.partial(turn.start, *offered), "on_exception")
+                await self._watch(turn)
             dealt_with = dealt_with or turn.value is True
             raised += [] if turn.error is None else [turn.error]
         exits = [error for error in raised if not isinstance(error, Exception)]  # sys.exit() in a hook says how to end
@@ -302,7 +304,7 @@ class Life:
         for hook in self.hooks_of(Stage.STARTUP, Stage.RESOURCE):
             if self.inbox.stopping:
                 return
-            turn = self._starting = Turn(hook, self._pace, holds=self.tasks.blocks.holds)
+            turn = self._starting = Turn(hook, self._pace, "startup", holds=self.tasks.blocks.holds)
             outcome = await self._enter(turn) if hook.stage is Stage.RESOURCE else await self._start(turn)
             self._starting = None
             if outcome.error is not None:
@@ -311,14 +313,14 @@ class Life:
                 self.fail(asyncio.CancelledError(f"{hook} was cancelled"), f"{hook} was cancelled")
 
     async def _start(self, turn: Turn) -> Outcome:
-        outcome = await self._watch(turn, turn.start, "startup")
+        outcome = await self._watch(turn)
         if outcome.verdict is Verdict.OK:
             self._completed.add(turn.hook)
         return outcome
 
     async def _enter(self, turn: Turn) -> Outcome:
         residence = Residence(turn.hook)
-        outcome = await self._watch(turn, lambda: residence.enter(turn), "startup", done=residence.entered)
+        outcome = await self._watch(turn, lambda: residence.enter(turn), done=residence.entered)
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
@@ -404,7 +406,7 @@ class Life:
             self.unblocked(error, "what was asked for a text")
 
     async def _walk(self, hooks: Plan, pushed: deque[Hook]) -> None:
-        await walk(hooks, lambda hook, behind: self._regardless(self._clean_up(hook, behind)), pushed)
+        await walk(hooks, pushed, self._pace, self._begin, lambda turn: self._regardless(self._see_to(turn)), self._ended)
 
     def _announce(self, cause: Cause) -> None:
         again = "; Ctrl-C again to hurry" if cause.signal is not None else ""
@@ -482,29 +484,40 @@ class Life:
             parts += [f"thread {other} stands at {tip(its)}" for other, its in busy_threads() if other != name]
         tell(logging.WARNING, "; ".join(parts), stack=stack)
 
-    async def _clean_up(self, hook: Hook, behind: int) -> None:
+    def _begin(self, hook: Hook, behind: int) -> Turn | None:
+        """The turn of a hook that is to clean up; `None`: there is nothing to clean up."""
         residence = self._residences.get(hook)
         if hook.stage is Stage.RESOURCE and residence is None:
-            return  # never entered: its outcome at the start says so
-        startups = self._startups.get(hook, ())
+            return None  # never entered: its outcome at the start says so
+        startups = self._startups.get(hook)
         if startups and self._completed.isdisjoint(startups):
             self._journal.outcomes.append(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, time.monotonic()))
-            return
-        turn = Turn(hook, self._pace, behind, limit=self._drain_limit if hook.stage is Stage.DRAIN else None)
-        begin = functools.partial(turn.start, self.inbox.cause) if residence is None else lambda: residence.leave(turn)
-        outcome = await self._watch(turn, begin, "drain" if hook.stage is Stage.DRAIN else "cleanup")
+            return None
+        turn = Turn(hook, self._pace, "cleanup", behind, offered=(self.inbox.cause,), residence=residence)
+        if hook.stage is Stage.DRAIN:
+            turn.stage, turn.limit = "drain", self._drain_limit
+        self._turns.add(turn)  # before it begins: it may block
+        return turn
+
+    def _ended(self, turn: Turn) -> None:
+        self._turns.discard(turn)
+        self._journal.outcomes.append(turn.outcome())
+
+    async def _see_to(self, turn: Turn) -> None:
+        outcome = await self._watch(turn)
         if outcome.error is not None and not self._journal.knows(outcome.error):
             self._journal.errors.append(outcome.error)
 
     async def _watch(
-        self, turn: Turn, begin: Callable[[], asyncio.Task[None]], stage: str, *, done: Any = None
+        self, turn: Turn, begin: Callable[[], asyncio.Task[None]] | None = None, *, done: Any = None
     ) -> Outcome:
+        """See to it that a turn ends; unless it has begun, `begin` does that, or `turn.start`."""
         guarded = not self.inbox.stopping and turn.until() < math.inf  # while the program runs, nobody else sees to it
         if guarded:
             self._pace.guard(True)
         self._turns.add(turn)  # before it begins: an eager task runs at once, and may block
-        task = begin()
-        outcome = await take_turn(turn, task, self._pace, done=done, stage=stage)
+        task = turn.task or (begin or turn.start)()
+        outcome = await take_turn(turn, task, self._pace, done=done)
         self._turns.discard(turn)
         if guarded:
             self._pace.guard(False)
@@ -513,13 +526,13 @@ class Life:
                 self._leave(late)
         self._journal.outcomes.append(outcome)
         if outcome.error is not None:
-            note(outcome.error, f"in {stage} hook {turn.hook}")
+            note(outcome.error, f"in {turn.stage} hook {turn.hook}")
         if outcome.verdict is Verdict.TIMED_OUT:
-            tell(logging.INFO, f"{stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
-        elif outcome.error is not None and stage == "on_exception":  # it is not raised if another hook deals with it
-            tell(logging.WARNING, f"{stage} hook {turn.hook} failed: {describe(outcome.error)}", hook=outcome.hook)
+            tell(logging.INFO, f"{turn.stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
+        elif outcome.error is not None and turn.stage == "on_exception":  # it is not raised if another hook deals with it
+            tell(logging.WARNING, f"{turn.stage} hook {turn.hook} failed: {describe(outcome.error)}", hook=outcome.hook)
         elif outcome.verdict is Verdict.CANCELLED and not turn.cut:
-            tell(logging.WARNING, f"{stage} hook {turn.hook} was cancelled from inside: not all of it ran")
+            tell(logging.WARNING, f"{turn.stage} hook {turn.hook} was cancelled from inside: not all of it ran")
         return outcome
 
     def still_running(self) -> list[str]:

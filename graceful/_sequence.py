@@ -1,5 +1,5 @@
 """
-Hooks, run one by one or side by side inside a budget, each isolated from the others.
+Turns: a hook that runs inside a budget, isolated from all others.
 
 Nothing here is awaited without a limit. `asyncio.wait_for` and `asyncio.timeout` are no limit: they wait for whoever
 swallows the cancellation (measured: 2.3 s for a limit of 0.3 s). So a hook is a task of its own that is watched from
@@ -18,8 +18,7 @@ import inspect
 import math
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -31,11 +30,10 @@ from graceful._hooks import Hook
 from graceful._model import Outcome, Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve
-from graceful._plan import Plan
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted
 
-__all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn", "walk"]
+__all__ = ["EAGER", "Residence", "Turn", "adopting", "current_turn", "take_turn"]
 
 
 class Turn:
@@ -43,12 +41,15 @@ class Turn:
     A hook's turn: from its start until it and all it left behind have ended, or its time has.
 
     Args:
+        stage: The step of the sequence, for the outcome.
         behind: How many hooks wait for it, one after the other.
-        limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
+        offered: What the hook is called with, as far as it takes it.
+        residence: Where it lives, if it is the second half of a resource; `None`: a task is still to be made.
         holds: Says whether a task is in a critical block, and so not to be cut; `None`: none is.
 
     Attributes:
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
         given_up: Whether it had not ended when its time was over.
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
@@ -61,12 +62,18 @@ class Turn:
         self,
         hook: Hook,
         pace: Pace,
+        stage: str,
         behind: int = 0,
         *,
-        limit: Callable[[], float] | None = None,
+        offered: tuple[Any, ...] = (),
+        residence: Residence | None = None,
         holds: Callable[[asyncio.Task[Any] | None], bool] | None = None,
     ) -> None:
         self.hook = hook
+        self.stage = stage
+        self.behind = behind
+        self.offered = offered
+        self.residence = residence
         self.cut = False
         self.given_up = False
         self.tasks: set[asyncio.Future[Any]] = set()
@@ -76,8 +83,7 @@ class Turn:
         self.began = pace.clock()
         self.task: asyncio.Task[None] | None = None
         self._pace = pace
-        self._behind = behind
-        self._limit = limit
+        self.limit: Callable[[], float] | None = None
         self._holds = holds
 
     def until(self) -> float:
@@ -98,8 +104,8 @@ class Turn:
 
     @property
     def _slice(self) -> Slice:
-        end = self._pace.deadline if self._limit is None else min(self._limit(), self._pace.deadline)
-        return slice_of(max(self.began, self._pace.since), end, self._behind)
+        end = self._pace.deadline if self.limit is None else min(self.limit(), self._pace.deadline)
+        return slice_of(max(self.began, self._pace.since), end, self.behind)
 
     def raised(self, error: BaseException) -> None:
         """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
@@ -118,11 +124,11 @@ class Turn:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def carry(self, *offered: Any) -> None:
+    async def carry(self) -> None:
         """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
         pid = os.getpid()
         try:
-            self.value = await self.hook(*offered)
+            self.value = await self.hook(*self.offered)
         except asyncio.CancelledError as error:
             self.stood = unwound_lines(error)
             raise
@@ -133,19 +139,38 @@ class Turn:
         if os.getpid() != pid:
             end_child(self.error or SystemExit(0))
 
-    def start(self, *offered: Any) -> asyncio.Task[None]:
-        """Run the hook in a task of its own, in a context that tells its children whose they are."""
+    def take_up(self) -> None:
+        """What runs in this context is part of this turn, and so are the tasks it creates."""
+        _TURN.set(self)
+
+    def start(self) -> asyncio.Task[None]:
+        """Run the hook in a task of its own, or where it lives."""
+        if self.residence is not None:
+            return self.residence.leave(self)
         context = copy_context()
-        context.run(_TURN.set, self)
+        context.run(self.take_up)
         self._pace.expect(self.until())
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
         name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
-        self.task = Unlisted(self.carry(*offered), loop=loop, name=name, context=context, **_EAGER)
+        self.task = Unlisted(self.carry(), loop=loop, name=name, context=context, **EAGER)
         return self.task
+
+    def outcome(self, verdict: Verdict = Verdict.OK, stack: tuple[str, ...] = ()) -> Outcome:
+        """How it ended, now."""
+        return Outcome(
+            hook=self.hook.name,
+            verdict=verdict,
+            where=self.hook.where,
+            stage=self.stage,
+            at=self.began,
+            took=self._pace.clock() - self.began,
+            error=self.error,
+            stack=stack,
+        )
 
 
 #: A hook that has nothing to wait for costs no turn of the loop, where Python can do that.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 
@@ -233,7 +258,7 @@ class Residence:
             # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
             await self._throw(generator, cancelled)
             return
-        _TURN.set(turn)
+        turn.take_up()
         try:
             if await self._step(generator):
                 await self._throw(generator, GeneratorExit())
@@ -265,14 +290,13 @@ class Residence:
 
 
 async def take_turn(
-    turn: Turn, task: asyncio.Task[None], pace: Pace, *, done: asyncio.Future[Any] | None = None, stage: str
+    turn: Turn, task: asyncio.Task[None], pace: Pace, *, done: asyncio.Future[Any] | None = None
 ) -> Outcome:
     """
     Watch a hook's task until it and what it left behind have ended, or its time has.
 
     Args:
         done: What ends the hook's own part, where that is not the end of its task.
-        stage: The step of the sequence, for the outcome.
     """
     in_time = await pace.settle([done or task], turn.until)
     while in_time and (left := [child for child in turn.tasks if not child.done()]):
@@ -291,16 +315,7 @@ async def take_turn(
         stack = turn.error.stack
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         turn.raised(error)  # a resource that ended before its time, by a group or a scope around its yield
-    return Outcome(
-        hook=turn.hook.name,
-        verdict=_verdict(turn, task, in_time),
-        where=turn.hook.where,
-        stage=stage,
-        at=turn.began,
-        took=pace.clock() - turn.began,
-        error=turn.error,
-        stack=stack,
-    )
+    return turn.outcome(_verdict(turn, task, in_time), stack)
 
 
 def _verdict(turn: Turn, task: asyncio.Task[None], in_time: bool) -> Verdict:
@@ -309,38 +324,3 @@ def _verdict(turn: Turn, task: asyncio.Task[None], in_time: bool) -> Verdict:
     if turn.error is not None:
         return Verdict.RAISED
     return Verdict.CANCELLED if not in_time or (task.done() and task.cancelled()) else Verdict.OK
-
-
-async def walk(plan: Plan, run: Callable[[Hook, int], Coroutine[Any, Any, None]], pushed: deque[Hook]) -> None:
-    """
-    Run each hook of the plan as soon as those it needs have ended, and before the next one what was pushed meanwhile.
-
-    Args:
-        run: Runs one hook to the end of its turn, given how many wait behind it; never raises.
-        pushed: What was acquired while running; the last is released first.
-    """
-    sorter = plan.sorter()
-    deepest = max(plan.behind.values(), default=-1) + 1
-    running: set[asyncio.Task[None]] = set()
-    ended: asyncio.Queue[Hook] = asyncio.Queue()
-
-    async def beside(hook: Hook) -> None:
-        await run(hook, plan.behind[hook])
-        ended.put_nowait(hook)
-
-    while pushed or sorter.is_active():
-        while pushed:
-            await run(pushed.pop(), len(pushed) + deepest)
-        ready = sorter.get_ready() if sorter.is_active() else ()
-        if len(ready) == 1 and not running:  # the chain: one hook needs nobody to wait for several
-            await run(ready[0], plan.behind[ready[0]])
-            sorter.done(ready[0])
-            continue
-        for hook in ready:
-            task = Unlisted(beside(hook))  # not at once: what runs eagerly in it would still see it listed
-            running.add(task)
-            task.add_done_callback(running.discard)
-        if sorter.is_active():
-            sorter.done(await ended.get())
-            while not ended.empty():
-                sorter.done(ended.get_nowait())

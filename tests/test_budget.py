@@ -18,7 +18,8 @@ from graceful._hooks import Hook, Hooks
 from graceful._model import Outcome, Verdict
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._sequence import Turn, take_turn, walk
+from graceful._lanes import walk
+from graceful._sequence import Turn, take_turn
 
 #: Seconds by which sums of floats may be off. No loop is that punctual.
 TINY = 1e-6
@@ -173,11 +174,17 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
         pace = Pace(loop.time, lambda _: None)
         pace.bring_forward(0.0, grace, hurried=False)
 
-        async def run(hook: Hook, behind: int) -> None:
-            turn = Turn(hook, pace, behind)
-            outcomes.append(await take_turn(turn, turn.start(), pace, stage="cleanup"))
+        async def watch(turn: Turn) -> None:
+            outcomes.append(await take_turn(turn, turn.task, pace))
 
-        await walk(plan([*collection._hooks()]), run, deque())
+        await walk(
+            plan([*collection._hooks()]),
+            deque(),
+            pace,
+            lambda hook, behind: Turn(hook, pace, "cleanup", behind),
+            watch,
+            lambda turn: outcomes.append(turn.outcome()),
+        )
         ended = loop.time()
         while HELD:
             HELD.pop().set_result(None)

@@ -31,10 +31,11 @@ FLOORS = {
     "_life": 5,
     # order: one sighting after the other, one hook after the other, every task to its end
     "_inbox": 4,
-    "_sequence": 4,
+    "_lanes": 4,
     "_console": 3,
     "_journal": 3,
     "_plan": 3,
+    "_sequence": 3,
     # rules and edges: what a hook is, what a report says, how a process ends
     "_exit": 2,
     "_hooks": 2,
@@ -88,7 +89,7 @@ PUBLIC = [
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
 BROUGHT = {"__future__", "gc"}
 #: What is imported with the first run only.
-LATE_ROOMS = {"_guest", "_runner", "_life", "_sequence", "_watchdog", "_crashes", "_patience"}
+LATE_ROOMS = {"_guest", "_runner", "_life", "_lanes", "_sequence", "_watchdog", "_crashes", "_patience"}
 
 HOUSE = Path(graceful.__file__).parent
 ROOMS = sorted(path.relative_to(HOUSE).with_suffix("").as_posix() for path in HOUSE.rglob("*.py"))

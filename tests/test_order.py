@@ -20,7 +20,8 @@ from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hooks import Hook
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._sequence import Turn, adopting, take_turn, walk
+from graceful._lanes import walk
+from graceful._sequence import Turn, adopting, take_turn
 
 #: Seconds by which sums of floats may be off.
 TINY = 1e-6
@@ -164,15 +165,23 @@ def play(
         if hurried_at is not None:
             loop.call_later(hurried_at, hurry)
 
-        async def run(hook: Hook, behind: int) -> None:
-            turn = Turn(hook, pace, behind)
-            outcome = await take_turn(turn, turn.start(), pace, stage="cleanup")
-            assert hook.name not in stage.walked.outcomes
-            stage.walked.outcomes[hook.name] = outcome
-            stage.walked.ends[hook.name] = loop.time()
+        def ended(outcome: Outcome) -> None:
+            assert outcome.hook not in stage.walked.outcomes
+            stage.walked.outcomes[outcome.hook] = outcome
+            stage.walked.ends[outcome.hook] = loop.time()
+
+        async def watch(turn: Turn) -> None:
+            ended(await take_turn(turn, turn.task, pace))
 
         with adopting():
-            await walk(plan([*collection._hooks()]), run, acquired)
+            await walk(
+                plan([*collection._hooks()]),
+                acquired,
+                pace,
+                lambda hook, behind: Turn(hook, pace, "cleanup", behind),
+                watch,
+                lambda turn: ended(turn.outcome()),
+            )
         stage.walked.over = loop.time()
         await stage.let_go()
         return stage.walked
