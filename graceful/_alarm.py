@@ -129,7 +129,7 @@ class Alarm:
             signal.signal(signal.SIGALRM, self._handler)
         # One that rings too early finds that out, which costs less than to set it anew. A hook may have stopped it.
         if limit + _SLACK < self._rings_at or not signal.getitimer(signal.ITIMER_REAL)[0]:
-            self._ring_in(limit + _SLACK - time.monotonic())
+            self._ring_at(limit + _SLACK)
 
     def disarm(self) -> None:
         """Give both back as they were; a timer that was running goes on with what it had left."""
@@ -150,8 +150,11 @@ class Alarm:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def _ring_in(self, seconds: float) -> None:
-        self._rings_at = time.monotonic() + seconds
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+        self._ring_at(time.monotonic() + seconds)
+
+    def _ring_at(self, when: float) -> None:
+        self._rings_at = when
+        signal.setitimer(signal.ITIMER_REAL, max(when - time.monotonic(), 1e-3))
 
     def _ring(self, _number: int, frame: FrameType | None) -> None:
         if self._before is None:

@@ -92,7 +92,7 @@ class App(Hooks):
             )
         self._runner: Runner | None = None
         self._stop_requested = False
-        self._report: Report | None = None
+        self._report: Callable[[], Report | None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<graceful.App {self._settings.name!r}>"
@@ -250,7 +250,7 @@ class App(Hooks):
     @property
     def report(self) -> Report | None:
         """What happened at the last shutdown; `None` before the first."""
-        return self._report
+        return self._report()
 
     def remaining(self) -> float:
         """

@@ -12,11 +12,12 @@ import inspect
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from enum import StrEnum
+from types import CodeType, CoroutineType, FunctionType
 
 from graceful._arguments import seconds, signal_from
 from graceful._errors import HookError
 from graceful._model import Cause, Failure
-from graceful._stacks import short_path
+from graceful._stacks import place
 
 __all__ = ["Hook", "Hooks", "Stage", "handle_of"]
 
@@ -73,6 +74,7 @@ class Hook:
     Attributes:
         function: What the user wrote.
         name: Its qualified name, without the functions it was defined in.
+        code: What it is made of; `None`: not of Python.
         stage: What it is for.
         arity: How many arguments it is called with.
         timeout: Seconds it may take; `None`: what the budget allows.
@@ -82,7 +84,7 @@ class Hook:
         drain: Whether a background task is waited for before anything is cancelled.
     """
 
-    __slots__ = ("after", "arity", "drain", "function", "name", "signals", "stage", "timeout", "types")
+    __slots__ = ("after", "arity", "code", "drain", "function", "name", "signals", "stage", "timeout", "types")
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Hook:
     ) -> None:
         self.function = function
         self.name = _name(function)
+        self.code = _code(function)
         self.stage = stage
         self.arity = arity
         self.timeout = timeout
@@ -109,7 +112,7 @@ class Hook:
     @property
     def where(self) -> str:
         """`file:line` of the definition."""
-        return _where(self.function)
+        return place(self.code)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.where})"
@@ -121,7 +124,7 @@ class Hook:
     async def __call__(self, *offered: Any) -> Any:
         """Call the function with as many of the offered arguments as it takes, and await what is awaitable."""
         result = self.function(*offered[: self.arity])
-        return await result if inspect.isawaitable(result) else result
+        return await result if type(result) is CoroutineType or inspect.isawaitable(result) else result
 
 
 class Hooks:
@@ -432,15 +435,17 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
-    function = _unwrapped(function) if isinstance(function, functools.partial) else function
+    if type(function) is not FunctionType:
+        function = _unwrapped(function) if isinstance(function, functools.partial) else function
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).rpartition("<locals>.")[2]
 
 
-def _where(function: Any) -> str:
-    code = getattr(inspect.unwrap(_unwrapped(function)), "__code__", None)
-    return f"{short_path(code.co_filename)}:{code.co_firstlineno}" if code else "?"
+def _code(function: Any) -> CodeType | None:
+    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
+        function = inspect.unwrap(_unwrapped(function))
+    return getattr(function, "__code__", None)
 
 
 def _described(function: Any) -> str:
-    return f"{_name(function)} ({_where(function)})"
+    return f"{_name(function)} ({place(_code(function))})"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
 
-from graceful._model import Cause, Failure, Outcome
+from graceful._model import Cause, Failure, Outcome, Verdict
 from graceful._report import Report, exit_status
+from graceful._stacks import place
 
 __all__ = ["Journal"]
 
@@ -17,7 +22,8 @@ class Journal:
     """
     Attributes:
         causes: Each distinct request to stop.
-        outcomes: How each hook ended, and each task that had to be given up.
+        outcomes: How each hook ended, and each task that had to be given up: what an `Outcome` is made from, but of a
+            hook the code, whose place nobody may ever want to know.
         failures: The last exceptions that nobody had handled; not all, or a service that lives long would keep each.
         errors: Those of them, and of hooks, that nobody dealt with, in the order of time: what `run()` raises.
         unhandled: Failures that no `on_exception` hook has been asked about.
@@ -25,7 +31,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.causes: list[Cause] = []
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[tuple[Any, ...]] = []
         self.failures: deque[Failure] = deque(maxlen=_KEPT)
         self.errors: list[BaseException] = []
         self.unhandled: deque[Failure] = deque()
@@ -34,13 +40,23 @@ class Journal:
         """Whether this very exception was told before: several ways may lead here, and it is told once."""
         return any(failure.exception is error for failure in self.failures)
 
-    def report(self, cause: Cause, took: float, raised: BaseException | None) -> Report:
-        """All of it, as a fact to keep."""
-        return Report(
-            cause=cause,
-            causes=tuple(self.causes),
-            outcomes=tuple(self.outcomes),
-            failures=tuple(self.failures),
-            took=took,
-            exit_status=exit_status(raised),
-        )
+    def report(self, cause: Cause, took: float, raised: BaseException | None) -> Callable[[], Report]:
+        """All of it, as a fact to keep: made when somebody asks for the first time, for most never do."""
+        status = exit_status(raised)
+
+        @functools.cache
+        def report() -> Report:
+            return Report(
+                cause=cause,
+                causes=tuple(self.causes),
+                outcomes=tuple(_outcome(*entry) for entry in self.outcomes),
+                failures=tuple(self.failures),
+                took=took,
+                exit_status=status,
+            )
+
+        return report
+
+
+def _outcome(hook: str, verdict: Verdict, where: CodeType | str | None, *more: Any) -> Outcome:
+    return Outcome(hook, verdict, where if isinstance(where, str) else place(where), *more)

@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from typing import Any
 
 from graceful._hooks import Hook
 from graceful._pace import Pace
@@ -28,6 +29,7 @@ async def walk(
     plan: Plan,
     pushed: deque[Hook],
     pace: Pace,
+    *,
     begin: Callable[[Hook, int], Turn | None],
     watch: Callable[[Turn], Coroutine[object, object, None]],
     ended: Callable[[Turn], None],
@@ -136,7 +138,7 @@ class _Lane:
             task.set_name(f"graceful {self.turn.hook.name}")
 
     async def _run(self) -> None:
-        task = asyncio.current_task()
+        task: Any = asyncio.current_task()
         limit, behind = math.inf, -1
         while (turn := self._order.next()) is not None:
             self.turn = turn

@@ -29,9 +29,9 @@ from graceful._exit import end_child
 from graceful._hooks import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
-from graceful._machine import Sighting, State
 from graceful._lanes import walk
-from graceful._model import Cause, Failure, Kind, Outcome, Settings, Verdict, describe, note
+from graceful._machine import Sighting, State
+from graceful._model import Cause, Failure, Kind, Settings, Verdict, describe, note
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn
@@ -305,27 +305,25 @@ class Life:
             if self.inbox.stopping:
                 return
             turn = self._starting = Turn(hook, self._pace, "startup", holds=self.tasks.blocks.holds)
-            outcome = await self._enter(turn) if hook.stage is Stage.RESOURCE else await self._start(turn)
+            await (self._enter(turn) if hook.stage is Stage.RESOURCE else self._start(turn))
             self._starting = None
-            if outcome.error is not None:
-                self.fail(outcome.error, f"{hook} failed", {})
-            elif outcome.verdict is Verdict.CANCELLED and not self.inbox.stopping:
+            if turn.error is not None:
+                self.fail(turn.error, f"{hook} failed", {})
+            elif turn.verdict is Verdict.CANCELLED and not self.inbox.stopping:
                 self.fail(asyncio.CancelledError(f"{hook} was cancelled"), f"{hook} was cancelled")
 
-    async def _start(self, turn: Turn) -> Outcome:
-        outcome = await self._watch(turn)
-        if outcome.verdict is Verdict.OK:
+    async def _start(self, turn: Turn) -> None:
+        await self._watch(turn)
+        if turn.verdict is Verdict.OK:
             self._completed.add(turn.hook)
-        return outcome
 
-    async def _enter(self, turn: Turn) -> Outcome:
+    async def _enter(self, turn: Turn) -> None:
         residence = Residence(turn.hook)
-        outcome = await self._watch(turn, lambda: residence.enter(turn), done=residence.entered)
+        await self._watch(turn, lambda: residence.enter(turn), done=residence.entered)
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
             residence.task.add_done_callback(functools.partial(self._residence_ended, turn.hook))
-        return outcome
 
     def _residence_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
         """By a group or a scope around its yield: what else it raises is the outcome of its turn."""
@@ -406,7 +404,10 @@ class Life:
             self.unblocked(error, "what was asked for a text")
 
     async def _walk(self, hooks: Plan, pushed: deque[Hook]) -> None:
-        await walk(hooks, pushed, self._pace, self._begin, lambda turn: self._regardless(self._see_to(turn)), self._ended)
+        def watch(turn: Turn) -> Coroutine[Any, Any, None]:
+            return self._regardless(self._see_to(turn))
+
+        await walk(hooks, pushed, self._pace, begin=self._begin, watch=watch, ended=self._ended)
 
     def _announce(self, cause: Cause) -> None:
         again = "; Ctrl-C again to hurry" if cause.signal is not None else ""
@@ -476,7 +477,7 @@ class Life:
         at = self.inbox.cause.at if self.inbox.cause is not None else time.monotonic()
         where = stack[0].partition(" in ")[0] if stack else "?"
         took = max(0.0, time.monotonic() - at)
-        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, stack=stack))
+        self._journal.outcomes.append((what, Verdict.TIMED_OUT, where, stage, at, took, None, stack))
         parts = [f"{what} {why} after {took:.1f} s"]
         parts += [f"it stood at {tip(stack)}"] if stack else []
         if others:
@@ -491,7 +492,7 @@ class Life:
             return None  # never entered: its outcome at the start says so
         startups = self._startups.get(hook)
         if startups and self._completed.isdisjoint(startups):
-            self._journal.outcomes.append(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, time.monotonic()))
+            self._journal.outcomes.append((hook.name, Verdict.SKIPPED, hook.code, hook.stage, time.monotonic()))
             return None
         turn = Turn(hook, self._pace, "cleanup", behind, offered=(self.inbox.cause,), residence=residence)
         if hook.stage is Stage.DRAIN:
@@ -501,39 +502,38 @@ class Life:
 
     def _ended(self, turn: Turn) -> None:
         self._turns.discard(turn)
-        self._journal.outcomes.append(turn.outcome())
+        self._journal.outcomes.append(turn.end())
 
     async def _see_to(self, turn: Turn) -> None:
-        outcome = await self._watch(turn)
-        if outcome.error is not None and not self._journal.knows(outcome.error):
-            self._journal.errors.append(outcome.error)
+        await self._watch(turn)
+        if turn.error is not None and not self._journal.knows(turn.error):
+            self._journal.errors.append(turn.error)
 
     async def _watch(
         self, turn: Turn, begin: Callable[[], asyncio.Task[None]] | None = None, *, done: Any = None
-    ) -> Outcome:
+    ) -> None:
         """See to it that a turn ends; unless it has begun, `begin` does that, or `turn.start`."""
         guarded = not self.inbox.stopping and turn.until() < math.inf  # while the program runs, nobody else sees to it
         if guarded:
             self._pace.guard(True)
         self._turns.add(turn)  # before it begins: an eager task runs at once, and may block
         task = turn.task or (begin or turn.start)()
-        outcome = await take_turn(turn, task, self._pace, done=done)
+        await take_turn(turn, task, self._pace, done=done)
         self._turns.discard(turn)
         if guarded:
             self._pace.guard(False)
-        if outcome.verdict is Verdict.TIMED_OUT:
+        self._journal.outcomes.append(turn.end())
+        what = f"{turn.stage} hook {turn.hook}"
+        if turn.error is not None:
+            note(turn.error, f"in {what}")
+        if turn.verdict is Verdict.TIMED_OUT:
             for late in (task, *turn.tasks):
                 self._leave(late)
-        self._journal.outcomes.append(outcome)
-        if outcome.error is not None:
-            note(outcome.error, f"in {turn.stage} hook {turn.hook}")
-        if outcome.verdict is Verdict.TIMED_OUT:
-            tell(logging.INFO, f"{turn.stage} hook {outcome.error}", hook=outcome.hook, stack=outcome.stack)
-        elif outcome.error is not None and turn.stage == "on_exception":  # it is not raised if another hook deals with it
-            tell(logging.WARNING, f"{turn.stage} hook {turn.hook} failed: {describe(outcome.error)}", hook=outcome.hook)
-        elif outcome.verdict is Verdict.CANCELLED and not turn.cut:
-            tell(logging.WARNING, f"{turn.stage} hook {turn.hook} was cancelled from inside: not all of it ran")
-        return outcome
+            tell(logging.INFO, f"{turn.stage} hook {turn.error}", hook=turn.hook.name, stack=turn.stack)
+        elif turn.error is not None and turn.stage == "on_exception":  # it is not raised if another hook deals with it
+            tell(logging.WARNING, f"{what} failed: {describe(turn.error)}", hook=turn.hook.name)
+        elif turn.verdict is Verdict.CANCELLED and not turn.cut:
+            tell(logging.WARNING, f"{what} was cancelled from inside: not all of it ran")
 
     def still_running(self) -> list[str]:
         """

@@ -47,11 +47,11 @@ class Runner:
         owns_loop: Whether loop, signals and the process are ours.
 
     Attributes:
-        report: What happened, once the run is over.
+        report: Says what happened, once the run is over; `None` before.
     """
 
     def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
-        self.report: Report | None = None
+        self.report: Callable[[], Report] | None = None
         self.pace = Pace(time.monotonic, self._expect, self._guard)
         self.journal = Journal()
         self.life = Life(hooks, settings, self.pace, self.journal, owns_loop=owns_loop)

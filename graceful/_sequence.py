@@ -27,7 +27,7 @@ from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
 from graceful._hooks import Hook
-from graceful._model import Outcome, Verdict
+from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
@@ -48,15 +48,25 @@ class Turn:
         holds: Says whether a task is in a critical block, and so not to be cut; `None`: none is.
 
     Attributes:
-        cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
         limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
-        given_up: Whether it had not ended when its time was over.
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
+        cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        given_up: Whether it had not ended when its time was over.
+        verdict: How it ended, once it has.
         value: What the hook returned.
         error: What it raised.
-        stood: Where it was when it was cancelled, if it was.
+        stack: Where it was when it was timed out or cancelled, if it was.
     """
+
+    limit: Callable[[], float] | None = None
+    task: asyncio.Task[None] | None = None
+    cut = False
+    given_up = False
+    verdict = Verdict.OK
+    value: Any = None
+    error: BaseException | None = None
+    stack: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -74,16 +84,9 @@ class Turn:
         self.behind = behind
         self.offered = offered
         self.residence = residence
-        self.cut = False
-        self.given_up = False
         self.tasks: set[asyncio.Future[Any]] = set()
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.stood: tuple[str, ...] = ()
         self.began = pace.clock()
-        self.task: asyncio.Task[None] | None = None
         self._pace = pace
-        self.limit: Callable[[], float] | None = None
         self._holds = holds
 
     def until(self) -> float:
@@ -130,7 +133,7 @@ class Turn:
         try:
             self.value = await self.hook(*self.offered)
         except asyncio.CancelledError as error:
-            self.stood = unwound_lines(error)
+            self.stack = unwound_lines(error)
             raise
         except BaseException as error:
             if self.given_up and isinstance(error, Exception):
@@ -155,18 +158,10 @@ class Turn:
         self.task = Unlisted(self.carry(), loop=loop, name=name, context=context, **EAGER)
         return self.task
 
-    def outcome(self, verdict: Verdict = Verdict.OK, stack: tuple[str, ...] = ()) -> Outcome:
-        """How it ended, now."""
-        return Outcome(
-            hook=self.hook.name,
-            verdict=verdict,
-            where=self.hook.where,
-            stage=self.stage,
-            at=self.began,
-            took=self._pace.clock() - self.began,
-            error=self.error,
-            stack=stack,
-        )
+    def end(self) -> tuple[Any, ...]:
+        """It is over: how it ended, for the journal."""
+        hook, took = self.hook, self._pace.clock() - self.began
+        return hook.name, self.verdict, hook.code, self.stage, self.began, took, self.error, self.stack
 
 
 #: A hook that has nothing to wait for costs no turn of the loop, where Python can do that.
@@ -291,7 +286,7 @@ class Residence:
 
 async def take_turn(
     turn: Turn, task: asyncio.Task[None], pace: Pace, *, done: asyncio.Future[Any] | None = None
-) -> Outcome:
+) -> None:
     """
     Watch a hook's task until it and what it left behind have ended, or its time has.
 
@@ -301,7 +296,6 @@ async def take_turn(
     in_time = await pace.settle([done or task], turn.until)
     while in_time and (left := [child for child in turn.tasks if not child.done()]):
         in_time = await pace.settle(left, turn.until)
-    stack = turn.stood
     if not in_time:
         stack = next((chain for each in (task, *turn.tasks) if (chain := await_chain(each))), ())
         if not turn.cut:
@@ -311,11 +305,12 @@ async def take_turn(
             each.cancel()
         over = turn.over()
         turn.given_up = not await pace.settle(late, lambda: over)
+        turn.stack = stack
     elif isinstance(turn.error, HookTimeout):
-        stack = turn.error.stack
+        turn.stack = turn.error.stack
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         turn.raised(error)  # a resource that ended before its time, by a group or a scope around its yield
-    return turn.outcome(_verdict(turn, task, in_time), stack)
+    turn.verdict = _verdict(turn, task, in_time)
 
 
 def _verdict(turn: Turn, task: asyncio.Task[None], in_time: bool) -> Verdict:

@@ -27,6 +27,7 @@ __all__ = [
     "may_interrupt",
     "origin",
     "outermost",
+    "place",
     "short_path",
     "strip_our_frames",
     "thread_lines",
@@ -51,6 +52,11 @@ def short_path(path: str) -> str:
         if len(folder) > 1 and path.startswith(folder + os.sep):
             return path[len(folder) + 1 :]
     return path
+
+
+def place(code: CodeType | None) -> str:
+    """`file:line` where it was written; `?`: it is not of Python."""
+    return "?" if code is None else f"{short_path(code.co_filename)}:{code.co_firstlineno}"
 
 
 def tip(stack: tuple[str, ...]) -> str:

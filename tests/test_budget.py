@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from virtual import VirtualLoop
 
 from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
-from graceful._hooks import Hook, Hooks
+from graceful._hooks import Hooks
+from graceful._journal import _outcome
+from graceful._lanes import walk
 from graceful._model import Outcome, Verdict
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._lanes import walk
 from graceful._sequence import Turn, take_turn
 
 #: Seconds by which sums of floats may be off. No loop is that punctual.
@@ -175,15 +176,16 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
         pace.bring_forward(0.0, grace, hurried=False)
 
         async def watch(turn: Turn) -> None:
-            outcomes.append(await take_turn(turn, turn.task, pace))
+            await take_turn(turn, turn.task, pace)
+            outcomes.append(_outcome(*turn.end()))
 
         await walk(
             plan([*collection._hooks()]),
             deque(),
             pace,
-            lambda hook, behind: Turn(hook, pace, "cleanup", behind),
-            watch,
-            lambda turn: outcomes.append(turn.outcome()),
+            begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
+            watch=watch,
+            ended=lambda turn: outcomes.append(_outcome(*turn.end())),
         )
         ended = loop.time()
         while HELD:

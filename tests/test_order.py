@@ -18,9 +18,10 @@ from virtual import run_virtually
 from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hooks import Hook
+from graceful._journal import _outcome
+from graceful._lanes import walk
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._lanes import walk
 from graceful._sequence import Turn, adopting, take_turn
 
 #: Seconds by which sums of floats may be off.
@@ -165,22 +166,24 @@ def play(
         if hurried_at is not None:
             loop.call_later(hurried_at, hurry)
 
-        def ended(outcome: Outcome) -> None:
+        def ended(turn: Turn) -> None:
+            outcome = _outcome(*turn.end())
             assert outcome.hook not in stage.walked.outcomes
             stage.walked.outcomes[outcome.hook] = outcome
             stage.walked.ends[outcome.hook] = loop.time()
 
         async def watch(turn: Turn) -> None:
-            ended(await take_turn(turn, turn.task, pace))
+            await take_turn(turn, turn.task, pace)
+            ended(turn)
 
         with adopting():
             await walk(
                 plan([*collection._hooks()]),
                 acquired,
                 pace,
-                lambda hook, behind: Turn(hook, pace, "cleanup", behind),
-                watch,
-                lambda turn: ended(turn.outcome()),
+                begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
+                watch=watch,
+                ended=ended,
             )
         stage.walked.over = loop.time()
         await stage.let_go()
