@@ -369,7 +369,8 @@ class App(Hooks):
         if not callable(callback):
             raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
         pushed = self._acquiring("push_async_callback()")
-        pushed.append(Hook(functools.partial(callback, *args, **kwargs), Stage.CLEANUP))
+        bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
+        pushed.append(Hook(bound, Stage.CLEANUP))
         return callback
 
     def _acquiring(self, call: str) -> deque[Hook]:

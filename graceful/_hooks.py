@@ -19,7 +19,7 @@ from graceful._errors import HookError
 from graceful._model import Cause, Failure
 from graceful._stacks import place
 
-__all__ = ["Hook", "Hooks", "Stage", "handle_of"]
+__all__ = ["Hook", "Hooks", "Stage", "handle_of", "is_awaitable"]
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
@@ -84,30 +84,24 @@ class Hook:
         drain: Whether a background task is waited for before anything is cancelled.
     """
 
-    __slots__ = ("after", "arity", "code", "drain", "function", "name", "signals", "stage", "timeout", "types")
+    arity = 0
+    timeout: float | None = None
+    after: tuple[_Reference, ...] | None = None
+    types: tuple[type[BaseException], ...] = (Exception,)
+    signals: tuple[signal.Signals, ...] = ()
+    drain = False
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        stage: Stage,
-        *,
-        arity: int = 0,
-        timeout: float | None = None,
-        after: tuple[_Reference, ...] | None = None,
-        types: tuple[type[BaseException], ...] = (Exception,),
-        signals: tuple[signal.Signals, ...] = (),
-        drain: bool = False,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
         self.function = function
-        self.name = _name(function)
-        self.code = _code(function)
         self.stage = stage
-        self.arity = arity
-        self.timeout = timeout
-        self.after = after
-        self.types = types
-        self.signals = signals
-        self.drain = drain
+        if type(function) is FunctionType and not hasattr(function, "__wrapped__"):  # nearly all are
+            self.code: CodeType | None = function.__code__
+            name = function.__qualname__
+        else:
+            self.code, name = _code(function), _name(function)
+        self.name = name.rpartition("<locals>.")[2] if "<" in name else name
+        if more:  # what is as it is for most costs less where it is given once
+            self.__dict__.update(more)
 
     @property
     def where(self) -> str:
@@ -121,10 +115,9 @@ class Hook:
         """What `after=` may call it by."""
         return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
 
-    async def __call__(self, *offered: Any) -> Any:
-        """Call the function with as many of the offered arguments as it takes, and await what is awaitable."""
-        result = self.function(*offered[: self.arity])
-        return await result if type(result) is CoroutineType or inspect.isawaitable(result) else result
+    def call(self, *offered: Any) -> Any:
+        """Call the function with as many of the offered arguments as it takes."""
+        return self.function(*offered[: self.arity])
 
 
 class Hooks:
@@ -327,6 +320,11 @@ class Hooks:
         return register if function is _NOT_GIVEN else register(function)
 
 
+def is_awaitable(result: object) -> bool:
+    """Whether it is to be awaited; quickly, for what nearly all hooks are."""
+    return type(result) is CoroutineType or (result is not None and inspect.isawaitable(result))
+
+
 def handle_of(reference: object) -> object:
     """A function or a name, as a key: equal for what `after=` takes for the same."""
     try:
@@ -435,16 +433,13 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
-    if type(function) is not FunctionType:
-        function = _unwrapped(function) if isinstance(function, functools.partial) else function
+    function = _unwrapped(function) if isinstance(function, functools.partial) else function
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).rpartition("<locals>.")[2]
 
 
 def _code(function: Any) -> CodeType | None:
-    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
-        function = inspect.unwrap(_unwrapped(function))
-    return getattr(function, "__code__", None)
+    return getattr(inspect.unwrap(_unwrapped(function)), "__code__", None)
 
 
 def _described(function: Any) -> str:

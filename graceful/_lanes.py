@@ -95,9 +95,10 @@ class _Order:
 
     def next(self) -> Turn | None:
         """The next turn; `None`: no hook may start now."""
+        pushed = self._pushed
         while self.more():
-            if self._pushed:
-                turn = self._released = self._begin(self._pushed.pop(), len(self._pushed) + self._deepest)
+            if pushed:
+                turn = self._released = self._begin(pushed.pop(), len(pushed) + self._deepest)
             else:
                 hook = self._ready.popleft()
                 turn = self._begin(hook, self._behind[hook])
@@ -149,8 +150,7 @@ class _Lane:
                 limit = turn.until()
             behind = turn.behind
             self._pace.expect(limit)
-            turn.take_up()
-            context = copy_context()
+            context = turn.take_up()
             await turn.carry()
             if self._own or turn.error or turn.tasks or task._must_cancel or copy_context() != context:
                 return

@@ -26,7 +26,7 @@ from graceful._budget import HURRY, drain_until, half_of_rest
 from graceful._console import tell
 from graceful._errors import Interrupted
 from graceful._exit import end_child
-from graceful._hooks import Hook, Stage
+from graceful._hooks import Hook, Stage, is_awaitable
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._lanes import walk
@@ -236,8 +236,8 @@ class Life:
         loop = asyncio.get_running_loop()
         asked = [hook for hook in self.hooks_of(Stage.EXCEPTION) if isinstance(failure.exception, hook.types)]
         for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
-            offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
-            turn = Turn(hook, self._pace, "on_exception", behind, offered=offered)
+            turn = Turn(hook, self._pace, "on_exception", behind)
+            turn.offered = (failure,) if hook.arity == 1 else (loop, {**failure.context})
             turn.limit = lambda: half_of_rest(at, at + self._settings.grace)
             # While the program runs, what a hook starts (the worker that failed, say) is to go on.
             with adopting() if self.inbox.stopping else contextlib.nullcontext():
@@ -304,7 +304,8 @@ class Life:
         for hook in self.hooks_of(Stage.STARTUP, Stage.RESOURCE):
             if self.inbox.stopping:
                 return
-            turn = self._starting = Turn(hook, self._pace, "startup", holds=self.tasks.blocks.holds)
+            turn = self._starting = Turn(hook, self._pace, "startup")
+            turn.holds = self.tasks.blocks.holds
             await (self._enter(turn) if hook.stage is Stage.RESOURCE else self._start(turn))
             self._starting = None
             if turn.error is not None:
@@ -350,7 +351,9 @@ class Life:
             while pending := self._reacting[hook]:
                 number = next(iter(pending))
                 del pending[number]
-                await hook(number)
+                result = hook.call(number)
+                if is_awaitable(result):
+                    await result
         finally:
             del self._reacting[hook]
 
@@ -494,7 +497,8 @@ class Life:
         if startups and self._completed.isdisjoint(startups):
             self._journal.outcomes.append((hook.name, Verdict.SKIPPED, hook.code, hook.stage, time.monotonic()))
             return None
-        turn = Turn(hook, self._pace, "cleanup", behind, offered=(self.inbox.cause,), residence=residence)
+        turn = Turn(hook, self._pace, "cleanup", behind)
+        turn.offered, turn.residence = (self.inbox.cause,), residence
         if hook.stage is Stage.DRAIN:
             turn.stage, turn.limit = "drain", self._drain_limit
         self._turns.add(turn)  # before it begins: it may block

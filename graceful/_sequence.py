@@ -16,20 +16,20 @@ import asyncio
 import contextlib
 import inspect
 import math
-import os
 import sys
 from collections.abc import Callable, Generator
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
-from graceful._hooks import Hook
+from graceful._hooks import Hook, is_awaitable
 from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve
+from graceful._signals import generation
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted
 
@@ -43,11 +43,11 @@ class Turn:
     Args:
         stage: The step of the sequence, for the outcome.
         behind: How many hooks wait for it, one after the other.
+
+    Attributes:
         offered: What the hook is called with, as far as it takes it.
         residence: Where it lives, if it is the second half of a resource; `None`: a task is still to be made.
         holds: Says whether a task is in a critical block, and so not to be cut; `None`: none is.
-
-    Attributes:
         limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
@@ -59,6 +59,9 @@ class Turn:
         stack: Where it was when it was timed out or cancelled, if it was.
     """
 
+    offered: tuple[Any, ...] = ()
+    residence: Residence | None = None
+    holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
     limit: Callable[[], float] | None = None
     task: asyncio.Task[None] | None = None
     cut = False
@@ -68,31 +71,18 @@ class Turn:
     error: BaseException | None = None
     stack: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        hook: Hook,
-        pace: Pace,
-        stage: str,
-        behind: int = 0,
-        *,
-        offered: tuple[Any, ...] = (),
-        residence: Residence | None = None,
-        holds: Callable[[asyncio.Task[Any] | None], bool] | None = None,
-    ) -> None:
+    def __init__(self, hook: Hook, pace: Pace, stage: str, behind: int = 0) -> None:
         self.hook = hook
         self.stage = stage
         self.behind = behind
-        self.offered = offered
-        self.residence = residence
         self.tasks: set[asyncio.Future[Any]] = set()
         self.began = pace.clock()
         self._pace = pace
-        self._holds = holds
 
     def until(self) -> float:
         """When its time is up, on the pace's clock."""
         if self.cut:
-            held = self._holds is not None and self._holds(self.task)
+            held = self.holds is not None and self.holds(self.task)
             until = half_of_rest(self._pace.since, self._pace.deadline) if held else -math.inf
         else:
             until = self._slice.until
@@ -129,9 +119,10 @@ class Turn:
 
     async def carry(self) -> None:
         """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
-        pid = os.getpid()
+        before = generation()
         try:
-            self.value = await self.hook(*self.offered)
+            result = self.hook.call(*self.offered)
+            self.value = await result if is_awaitable(result) else result
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)
             raise
@@ -139,12 +130,13 @@ class Turn:
             if self.given_up and isinstance(error, Exception):
                 raise  # its outcome was told: this is a failure of its own, and watched like that of any task
             self.raised(error)
-        if os.getpid() != pid:
+        if generation() != before:
             end_child(self.error or SystemExit(0))
 
-    def take_up(self) -> None:
-        """What runs in this context is part of this turn, and so are the tasks it creates."""
+    def take_up(self) -> Context:
+        """What runs in this context is part of this turn, and so are the tasks it creates. Returns a copy of it."""
         _TURN.set(self)
+        return copy_context()
 
     def start(self) -> asyncio.Task[None]:
         """Run the hook in a task of its own, or where it lives."""
