@@ -94,7 +94,7 @@ class Hook:
     def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
         self.function = function
         self.stage = stage
-        if type(function) is FunctionType and not hasattr(function, "__wrapped__"):  # nearly all are
+        if _is_plain(function):
             self.code: CodeType | None = function.__code__
             name = function.__qualname__
         else:
@@ -115,9 +115,9 @@ class Hook:
         """What `after=` may call it by."""
         return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
 
-    def call(self, *offered: Any) -> Any:
+    def call(self, offered: tuple[Any, ...]) -> Any:
         """Call the function with as many of the offered arguments as it takes."""
-        return self.function(*offered[: self.arity])
+        return self.function(*offered[: self.arity]) if self.arity else self.function()
 
 
 class Hooks:
@@ -367,15 +367,15 @@ def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
             f"{decorator}() takes a function, got {function!r}: write @app.{decorator} above a def, or "
             f"app.{decorator}(function)"
         )
-    plain = _unwrapped(function)
-    inner = inspect.unwrap(plain)
-    makes_context = inner is not plain and (inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner))
+    plain = function if _is_plain(function) else _unwrapped(function)
+    inner = plain if _is_plain(plain) else inspect.unwrap(plain)
+    makes_context = inner is not plain and _is_generator(inner)
     if makes_context and getattr(plain, "__globals__", {}).get("__name__") == "contextlib":
         raise HookError(
             f"{decorator}() takes a function, got {_described(function)}, which makes a context manager: use "
             f"@app.resource on the generator itself, or app.enter_async_context(...) while running"
         )
-    generator = inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)
+    generator = _is_generator(plain)
     if stage is Stage.RESOURCE and not generator:
         raise HookError(
             f"resource() takes a generator function with one yield, got {_described(function)}: write "
@@ -396,17 +396,8 @@ def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:
 
     Two are only ever `loop, context`, so an `on_exception` hook that requires one is given the `Failure` instead.
     """
-    try:
-        # A wrapper is called as it says itself; only where it takes anything does what it wraps say more.
-        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
-        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-            parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return 0
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p.name for p in positional if p.default is p.empty]
-    unfilled = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    unfilled += required[len(offers) :]
+    required, keywords, takes_any = _required(function)
+    unfilled = keywords + required[len(offers) :]
     if required and required[0] in ("self", "cls"):
         raise HookError(
             f"{decorator}() got the method {_described(function)} without its object: "
@@ -420,8 +411,41 @@ def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:
             f"{decorator}() calls its function with {takes}, but {_described(function)} requires "
             f"{', '.join(unfilled)}: give a default, or bind it with functools.partial"
         )
-    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return max(len(required), min(len(offers), 1) if takes_any else 0)
+
+
+def _required(function: Any) -> tuple[list[str], list[str], bool]:
+    """The parameters that have no default, those by keyword only apart, and whether it takes any number of others."""
+    if _is_plain(function):  # or `inspect` would take longer than all the rest of a registration
+        code, defaults = function.__code__, function.__kwdefaults__ or ()
+        by_position = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
+        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        takes_any = bool(code.co_flags & inspect.CO_VARARGS)
+        return [*by_position], [name for name in keywords if name not in defaults], takes_any
+    try:
+        # A wrapper is called as it says itself; only where it takes anything does what it wraps say more.
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return [], [], False
+    missing = [p for p in parameters if p.default is p.empty]
+    return (
+        [p.name for p in missing if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)],
+        [p.name for p in missing if p.kind is p.KEYWORD_ONLY],
+        any(p.kind is p.VAR_POSITIONAL for p in parameters),
+    )
+
+
+def _is_plain(function: Any) -> bool:
+    """Whether it is what a `def` makes, and says nothing else about itself, as nearly all are."""
+    return type(function) is FunctionType and not vars(function)
+
+
+def _is_generator(function: Any) -> bool:
+    if _is_plain(function):
+        return bool(function.__code__.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _unwrapped(function: Any) -> Any:

@@ -75,23 +75,16 @@ class _Order:
     """Which hook is next."""
 
     def __init__(self, plan: Plan, pushed: deque[Hook], begin: Callable[[Hook, int], Turn | None]) -> None:
-        self._behind = plan.behind
         self._deepest = max(plan.behind.values(), default=-1) + 1
-        self._sorter = plan.sorter()
-        self._ready: deque[Hook] = deque()
+        self._plan = plan
+        self._ready = plan.start()
         self._pushed = pushed
         self._begin = begin
         self._released: Turn | None = None
 
     def more(self) -> bool:
         """Whether there is one that may start; none may while something that was pushed is released."""
-        if self._released is not None:
-            return False
-        if self._pushed or self._ready:
-            return True
-        if self._sorter.is_active():
-            self._ready.extend(self._sorter.get_ready())
-        return bool(self._ready)
+        return self._released is None and bool(self._pushed or self._ready)
 
     def next(self) -> Turn | None:
         """The next turn; `None`: no hook may start now."""
@@ -101,9 +94,9 @@ class _Order:
                 turn = self._released = self._begin(pushed.pop(), len(pushed) + self._deepest)
             else:
                 hook = self._ready.popleft()
-                turn = self._begin(hook, self._behind[hook])
+                turn = self._begin(hook, self._plan.behind[hook])
                 if turn is None:
-                    self._sorter.done(hook)
+                    self._ready.extend(self._plan.end(hook))
             if turn is not None:
                 return turn
         return None
@@ -113,7 +106,7 @@ class _Order:
         if turn is self._released:
             self._released = None
         else:
-            self._sorter.done(turn.hook)
+            self._ready.extend(self._plan.end(turn.hook))
 
 
 class _Lane:

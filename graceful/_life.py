@@ -351,7 +351,7 @@ class Life:
             while pending := self._reacting[hook]:
                 number = next(iter(pending))
                 del pending[number]
-                result = hook.call(number)
+                result = hook.call((number,))
                 if is_awaitable(result):
                     await result
         finally:

@@ -2,12 +2,15 @@
 The order of hooks: which wait for which, and how many wait behind each.
 
 Hooks registered without `after` form a chain, the last registered first. `after=` takes a hook out of it: it waits for
-those it names and for nothing else. Sorting is `graphlib`'s.
+those it names and for nothing else.
+
+They are counted down (Kahn): a hook is ready when the last one it needs has ended. `graphlib` does the same, but takes as
+long to import as three rooms of this house, and three looks at each hook; it is asked only to say where a cycle is.
 """
 
 from __future__ import annotations
 
-import graphlib
+from collections import deque
 from collections.abc import Sequence
 
 from graceful._errors import OrderError
@@ -19,26 +22,64 @@ __all__ = ["Plan", "plan", "startups_of"]
 class Plan:
     """
     Args:
-        needs: For each hook, in an order that is possible, the ones that must have ended before it starts.
-        behind: For each hook how many wait for it at the most, one after the other.
+        needs: For each hook the ones that must have ended before it starts.
+
+    Attributes:
+        behind: For each hook, in an order that is possible, how many wait for it at the most, one after the other.
+
+    Raises:
+        OrderError: There is a cycle.
     """
 
-    def __init__(self, needs: dict[Hook, tuple[Hook, ...]], behind: dict[Hook, int]) -> None:
-        self.needs = needs
-        self.behind = behind
+    def __init__(self, needs: dict[Hook, tuple[Hook, ...]]) -> None:
+        self._needs = needs
+        self._followers: dict[Hook, list[Hook]] = {hook: [] for hook in needs}
+        for hook, needed in needs.items():
+            for each in needed:
+                self._followers[each].append(hook)
+        self._left: dict[Hook, int] = {}
+        ready = self.start()
+        self.behind: dict[Hook, int] = {}
+        while ready:
+            hook = ready.popleft()
+            self.behind[hook] = 0
+            ready.extend(self.end(hook))
+        if len(self.behind) < len(needs):
+            raise OrderError(f"these on_shutdown hooks wait for each other: {_cycle(needs)}; take one `after=` away")
+        for hook in reversed(self.behind):
+            for each in needs[hook]:
+                self.behind[each] = max(self.behind[each], self.behind[hook] + 1)
+
+    def start(self) -> deque[Hook]:
+        """The hooks that may start at once. From then on those that have ended are counted."""
+        self._left = {hook: len(needed) for hook, needed in self._needs.items()}
+        return deque(hook for hook, left in self._left.items() if not left)
+
+    def end(self, hook: Hook) -> list[Hook]:
+        """It has ended; the hooks that may start now."""
+        ready: list[Hook] = []
+        for follower in self._followers[hook]:
+            self._left[follower] -= 1
+            if not self._left[follower]:
+                ready.append(follower)
+        return ready
 
     def declared(self) -> float:
         """Seconds the hooks may take by their own timeouts: along the longest way through them."""
         took: dict[Hook, float] = {}
-        for hook, needed in self.needs.items():
-            took[hook] = (hook.timeout or 0.0) + max((took[each] for each in needed), default=0.0)
+        for hook in self.behind:
+            took[hook] = (hook.timeout or 0.0) + max((took[each] for each in self._needs[hook]), default=0.0)
         return max(took.values(), default=0.0)
 
-    def sorter(self) -> graphlib.TopologicalSorter[Hook]:
-        """A sorter that is ready to hand out what can start."""
-        sorter = graphlib.TopologicalSorter(self.needs)
-        sorter.prepare()
-        return sorter
+
+def _cycle(needs: dict[Hook, tuple[Hook, ...]]) -> str:
+    import graphlib  # here, because nobody else needs it
+
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        return " -> ".join(str(hook) for hook in reversed(error.args[1]))
+    return "?"
 
 
 def plan(hooks: Sequence[Hook]) -> Plan:
@@ -51,25 +92,17 @@ def plan(hooks: Sequence[Hook]) -> Plan:
     needs: dict[Hook, tuple[Hook, ...]] = {}
     previous: tuple[Hook, ...] = ()
     known: dict[object, list[Hook]] = {}
-    for hook in hooks:
-        for handle in hook.handles():
-            known.setdefault(handle, []).append(hook)
+    if any(hook.after for hook in hooks):
+        for hook in hooks:
+            for handle in hook.handles():
+                known.setdefault(handle, []).append(hook)
     for hook in reversed(hooks):
         if hook.after is None:
             needs[hook] = previous
             previous = (hook,)
         else:
             needs[hook] = tuple(needed for reference in hook.after for needed in _resolve(hook, reference, known))
-    try:
-        ordered = list(graphlib.TopologicalSorter(needs).static_order())
-    except graphlib.CycleError as error:
-        cycle = " -> ".join(str(hook) for hook in reversed(error.args[1]))
-        raise OrderError(f"these on_shutdown hooks wait for each other: {cycle}; take one `after=` away") from None
-    behind = dict.fromkeys(ordered, 0)
-    for hook in reversed(ordered):
-        for needed in needs[hook]:
-            behind[needed] = max(behind[needed], behind[hook] + 1)
-    return Plan({hook: needs[hook] for hook in ordered}, behind)
+    return Plan(needs)
 
 
 def startups_of(hooks: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:
@@ -81,16 +114,17 @@ def startups_of(hooks: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:
     costs a line in the report, and one too few costs data.
     """
     block: list[Hook] = []
-    closed = False
+    standing: tuple[Hook, ...] | None = ()
     found: dict[Hook, tuple[Hook, ...]] = {}
     for hook in hooks:
         if hook.stage in (Stage.STARTUP, Stage.RESOURCE):
-            block = [hook] if closed else [*block, hook]
-            closed = False
+            block, standing = [] if standing else block, None
+            block.append(hook)
         elif hook.stage in (Stage.DRAIN, Stage.CLEANUP):
-            # A resource exits itself, so it only speaks for the hook where no on_startup does.
-            found[hook] = tuple(start for start in block if start.stage is Stage.STARTUP) or tuple(block)
-            closed = True
+            if standing is None:
+                # A resource exits itself, so it only speaks for the hook where no on_startup does.
+                standing = tuple(start for start in block if start.stage is Stage.STARTUP) or tuple(block)
+            found[hook] = standing
     return found
 
 

@@ -121,7 +121,7 @@ class Turn:
         """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
         before = generation()
         try:
-            result = self.hook.call(*self.offered)
+            result = self.hook.call(self.offered)
             self.value = await result if is_awaitable(result) else result
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)

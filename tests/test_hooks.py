@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from graceful import App, Cause, Failure, HookError, Hooks, Kind
-from graceful._hooks import Hook, Stage
+from graceful._hooks import Hook, Stage, is_awaitable
 
 #: Every decorator: a way to apply it to `function`, on a collection `h`.
 BARE: dict[str, Callable[[Hooks, Any], Any]] = {
@@ -443,7 +443,10 @@ def called_with(decorator: str, function: Any) -> None:
     hooks = Hooks()
     (BARE | {"on_signal": CALLED["on_signal"]})[decorator](hooks, function)
     offered = {"on_startup": (), "on_shutdown": (CAUSE,), "on_signal": (signal.SIGTERM,)}[decorator]
-    asyncio.run(only(hooks)(*offered))
+    result = only(hooks).call(offered)
+    assert is_awaitable(result) is inspect.isawaitable(result)
+    if is_awaitable(result):
+        asyncio.run(result)
 
 
 @pytest.mark.parametrize(
