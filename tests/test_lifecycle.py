@@ -1233,6 +1233,70 @@ def test_a_signal_handler_whose_failure_is_dealt_with(app):
 # --- include -----------------------------------------------------------------------------------------------------------
 
 
+VARIABLE = contextvars.ContextVar("variable", default="as it was")
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+@pytest.mark.parametrize("waits", [False, True])
+def test_no_hook_finds_a_trace_of_the_one_before(app, waits, pushed):
+    """Neither its context variables nor its cancellation of itself reach another hook, which share a task or not."""
+    seen = []
+
+    def last():
+        seen.append(VARIABLE.get())
+
+    async def look():
+        if waits:
+            await asyncio.sleep(0)
+        seen.append(VARIABLE.get())
+        await asyncio.sleep(0)
+        seen.append("whole")
+
+    async def cancel_itself():
+        asyncio.current_task().cancel()
+        if waits:
+            await asyncio.sleep(0)
+
+    async def leave_a_variable():
+        if waits:
+            await asyncio.sleep(0)
+        VARIABLE.set("changed")
+
+    hooks = [last, look, cancel_itself, look, leave_a_variable]
+
+    async def main():
+        for hook in hooks if pushed else ():
+            app.push_async_callback(hook)
+
+    for hook in () if pushed else hooks:
+        app.on_shutdown(hook)
+    app.run(main)
+    assert ["as it was", "whole"] * 2 + ["as it was"] == seen
+    verdicts = [str(outcome.verdict) for outcome in app.report.outcomes]
+    assert ["ok", "ok", "cancelled", "ok", "ok"] == verdicts
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_hook_that_cancels_itself_and_thinks_better_of_it(app, waits):
+    """`uncancel` leaves the next hook alone as well, on Pythons where the cancellation would still come."""
+    seen = []
+
+    @app.on_shutdown
+    async def look():
+        await asyncio.sleep(0)
+        seen.append("whole")
+
+    @app.on_shutdown
+    async def reconsider():
+        if waits:
+            await asyncio.sleep(0)
+        asyncio.current_task().cancel()
+        asyncio.current_task().uncancel()
+
+    app.run(asyncio.sleep(0))
+    assert ["whole"] == seen
+
+
 def test_included_hooks_know_each_other(app):
     """Hooks of one module may name those of another by `after=`, once both are included, whichever came first."""
     one, other = Hooks(), Hooks()
