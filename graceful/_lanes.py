@@ -76,15 +76,15 @@ class _Order:
 
     def __init__(self, plan: Plan, pushed: deque[Hook], begin: Callable[[Hook, int], Turn | None]) -> None:
         self._deepest = max(plan.behind.values(), default=-1) + 1
-        self._plan = plan
-        self._ready = plan.start()
+        self._behind = plan.behind
+        self._sorter = plan.sorter()
         self._pushed = pushed
         self._begin = begin
         self._released: Turn | None = None
 
     def more(self) -> bool:
         """Whether there is one that may start; none may while something that was pushed is released."""
-        return self._released is None and bool(self._pushed or self._ready)
+        return self._released is None and bool(self._pushed or self._sorter.ready)
 
     def next(self) -> Turn | None:
         """The next turn; `None`: no hook may start now."""
@@ -93,10 +93,10 @@ class _Order:
             if pushed:
                 turn = self._released = self._begin(pushed.pop(), len(pushed) + self._deepest)
             else:
-                hook = self._ready.popleft()
-                turn = self._begin(hook, self._plan.behind[hook])
+                hook = self._sorter.ready.popleft()
+                turn = self._begin(hook, self._behind[hook])
                 if turn is None:
-                    self._ready.extend(self._plan.end(hook))
+                    self._sorter.done(hook)
             if turn is not None:
                 return turn
         return None
@@ -106,7 +106,7 @@ class _Order:
         if turn is self._released:
             self._released = None
         else:
-            self._ready.extend(self._plan.end(turn.hook))
+            self._sorter.done(turn.hook)
 
 
 class _Lane:

@@ -16,7 +16,28 @@ from collections.abc import Sequence
 from graceful._errors import OrderError
 from graceful._hooks import Hook, Stage, handle_of
 
-__all__ = ["Plan", "plan", "startups_of"]
+__all__ = ["Plan", "Sorter", "plan", "startups_of"]
+
+
+class Sorter:
+    """
+    Hands out hooks.
+
+    Attributes:
+        ready: Those that may start now; who starts one takes it away.
+    """
+
+    def __init__(self, needs: dict[Hook, tuple[Hook, ...]], followers: dict[Hook, list[Hook]]) -> None:
+        self._left = {hook: len(needed) for hook, needed in needs.items()}
+        self._followers = followers
+        self.ready = deque(hook for hook, left in self._left.items() if not left)
+
+    def done(self, hook: Hook) -> None:
+        """It has ended: those that waited for nothing else are ready."""
+        for follower in self._followers[hook]:
+            self._left[follower] -= 1
+            if not self._left[follower]:
+                self.ready.append(follower)
 
 
 class Plan:
@@ -32,43 +53,32 @@ class Plan:
     """
 
     def __init__(self, needs: dict[Hook, tuple[Hook, ...]]) -> None:
-        self._needs = needs
+        self.needs = needs
         self._followers: dict[Hook, list[Hook]] = {hook: [] for hook in needs}
         for hook, needed in needs.items():
             for each in needed:
                 self._followers[each].append(hook)
-        self._left: dict[Hook, int] = {}
-        ready = self.start()
         self.behind: dict[Hook, int] = {}
-        while ready:
-            hook = ready.popleft()
+        sorter = self.sorter()
+        while sorter.ready:
+            hook = sorter.ready.popleft()
             self.behind[hook] = 0
-            ready.extend(self.end(hook))
+            sorter.done(hook)
         if len(self.behind) < len(needs):
             raise OrderError(f"these on_shutdown hooks wait for each other: {_cycle(needs)}; take one `after=` away")
         for hook in reversed(self.behind):
             for each in needs[hook]:
                 self.behind[each] = max(self.behind[each], self.behind[hook] + 1)
 
-    def start(self) -> deque[Hook]:
-        """The hooks that may start at once. From then on those that have ended are counted."""
-        self._left = {hook: len(needed) for hook, needed in self._needs.items()}
-        return deque(hook for hook, left in self._left.items() if not left)
-
-    def end(self, hook: Hook) -> list[Hook]:
-        """It has ended; the hooks that may start now."""
-        ready: list[Hook] = []
-        for follower in self._followers[hook]:
-            self._left[follower] -= 1
-            if not self._left[follower]:
-                ready.append(follower)
-        return ready
+    def sorter(self) -> Sorter:
+        """A new sorter: the app may run once more."""
+        return Sorter(self.needs, self._followers)
 
     def declared(self) -> float:
         """Seconds the hooks may take by their own timeouts: along the longest way through them."""
         took: dict[Hook, float] = {}
         for hook in self.behind:
-            took[hook] = (hook.timeout or 0.0) + max((took[each] for each in self._needs[hook]), default=0.0)
+            took[hook] = (hook.timeout or 0.0) + max((took[each] for each in self.needs[hook]), default=0.0)
         return max(took.values(), default=0.0)
 
 

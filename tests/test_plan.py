@@ -50,10 +50,12 @@ def in_turn(planned: Plan) -> list[list[str]]:
     """The names of the hooks, in groups that may run side by side."""
     sorter = planned.sorter()
     groups = []
-    while sorter.is_active():
-        ready = sorter.get_ready()
+    while sorter.ready:
+        ready = [*sorter.ready]
+        sorter.ready.clear()
         groups.append(sorted(hook.name for hook in ready))
-        sorter.done(*ready)
+        for hook in ready:
+            sorter.done(hook)
     return groups
 
 
@@ -77,7 +79,7 @@ def test_no_hooks() -> None:
     planned = plan([])
 
     assert ({}, {}) == (planned.needs, planned.behind)
-    assert not planned.sorter().is_active()
+    assert not planned.sorter().ready
 
 
 def test_same_function_twice() -> None:
@@ -320,8 +322,9 @@ def test_every_hook_once_and_after_what_it_needs(registered, random) -> None:
     running: list[Hook] = []
     started: list[str] = []
     ended: set[str] = set()
-    while sorter.is_active():
-        for hook in sorter.get_ready():
+    while sorter.ready or running:
+        while sorter.ready:
+            hook = sorter.ready.popleft()
             assert waits[hook.name] <= ended
             running.append(hook)
             started.append(hook.name)
