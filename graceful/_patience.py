@@ -6,14 +6,14 @@ looked at when it is done, and if it failed, once more after a time. `Task._log_
 retrieved the exception by then; it is what asyncio's own report goes by. While it waits, a task is held by nothing but
 a weak reference: watching must not keep it alive.
 
-Most tasks die young, and a done callback costs half of what such a task does: a handle, and its way through the loop. So
-a new task is first only remembered, and those that are young together are looked at together; the one that still runs
-by then gets its callback. That takes a third of the time, and at most ten wakeups a second in a program that is not idle.
-
 That one fact is not enough. `gather(return_exceptions=True)`, `asyncio.wait` and `as_completed` look at what failed
 early only when the last is done, or its turn has come, and no attribute of the task says that they will. So before the
 alarm is given, those that are under way are looked for, among all objects the garbage collector knows. That takes some
 milliseconds in a program of some size, and is done only when there is something to give alarm about.
+
+Most tasks die young, and a done callback costs half of what such a task does: a handle, and its way through the loop. So
+a new task is first only remembered, and those that are young together are looked at together; the one that still runs
+by then gets its callback. That takes a third of the time, and at most ten wakeups a second in a program that is not idle.
 
 Rejected: a subclass of Task that takes note of who waits (a program's own task factory makes the tasks), and the same
 for Future, so that a bare future with an exception would be noticed while somebody holds it: it makes every await of
