@@ -148,6 +148,7 @@ class Life:
             came: Where from, as a note for who reads its traceback.
         """
         self._end_if_forked(error)
+        strip_our_frames(error)  # the last to hold a task, perhaps, which asyncio then reports at this very moment
         cause = self.inbox.cause
         if self._journal.knows(error) or (cause is not None and cause.exception is error):
             return
@@ -157,7 +158,6 @@ class Life:
         if theirs is None:
             return
         error, at = theirs, time.monotonic()
-        strip_our_frames(error)
         if came:
             note(error, came)
         if isinstance(error, KeyboardInterrupt):

@@ -42,6 +42,10 @@ app.run(main, loop_factory=factory)
 """
 
 
+#: What Python prints of a Ctrl-C while it joins the threads, which is after `run()`.
+OVER = "Exception ignored in: <module 'threading'"
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_every_moment(program, loop, number):
