@@ -17,7 +17,8 @@ from types import CoroutineType, TracebackType
 from graceful._arguments import seconds, seconds_or_environment, signal_from
 from graceful._critical import Critical
 from graceful._errors import HookError, StateError
-from graceful._hooks import Hook, Hooks, Stage
+from graceful._hook import Hook, Stage
+from graceful._hooks import Hooks
 from graceful._model import Settings
 from graceful._report import Report
 from graceful._signals import default_signals, hold

@@ -25,7 +25,7 @@ from typing import Any
 from graceful._alarm import Alarm
 from graceful._console import tell
 from graceful._errors import Interrupted, StateError
-from graceful._hooks import Hook
+from graceful._hook import Hook
 from graceful._life import LifeTask
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings

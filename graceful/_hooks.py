@@ -1,25 +1,17 @@
-"""
-Hooks: every function that a user may register, brought into one shape at the border.
-
-A function is looked at once, when it is decorated, so that a mistake is reported on the line that made it and with the
-call that works. What comes out is a `Hook`: how many arguments it takes, whether it is a resource, where it stands.
-"""
+"""Hooks: the decorators, and what was registered with them."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from enum import StrEnum
-from types import CodeType, CoroutineType, FunctionType
 
 from graceful._arguments import seconds, signal_from
 from graceful._errors import HookError
+from graceful._hook import Hook, Stage, close, look_at
 from graceful._model import Cause, Failure
-from graceful._stacks import place
 
-__all__ = ["Hook", "Hooks", "Stage", "handle_of", "is_awaitable"]
+__all__ = ["Hooks"]
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
 if TYPE_CHECKING:
@@ -43,7 +35,6 @@ if TYPE_CHECKING:
 
     #: What `after=` takes: a hook's function, its name, or several of them; `()` for "at once".
     After: TypeAlias = Callable[..., Any] | str | Iterable[Callable[..., Any] | str] | None
-    _Reference: TypeAlias = Callable[..., Any] | str
 
 else:
 
@@ -53,71 +44,6 @@ else:
 
 
 _NOT_GIVEN: Any = object()
-
-
-class Stage(StrEnum):
-    """What a hook is for. `drain` and `cleanup` are those that `on_shutdown(stage=)` takes."""
-
-    STARTUP = "startup"
-    RESOURCE = "resource"
-    BACKGROUND = "background"
-    SIGNAL = "signal"
-    EXCEPTION = "on_exception"
-    DRAIN = "drain"
-    CLEANUP = "cleanup"
-
-
-class Hook:
-    """
-    A registered function in the one shape that the rest of the package knows.
-
-    Attributes:
-        function: What the user wrote.
-        name: Its qualified name, without the functions it was defined in.
-        code: What it is made of; `None`: not of Python.
-        stage: What it is for.
-        arity: How many arguments it is called with.
-        timeout: Seconds it may take; `None`: what the budget allows.
-        after: The hooks it waits for; `None`: it is part of the default chain.
-        types: The exceptions an `on_exception` hook is for.
-        signals: The signals an `on_signal` hook is for.
-        drain: Whether a background task is waited for before anything is cancelled.
-    """
-
-    arity = 0
-    timeout: float | None = None
-    after: tuple[_Reference, ...] | None = None
-    types: tuple[type[BaseException], ...] = (Exception,)
-    signals: tuple[signal.Signals, ...] = ()
-    drain = False
-
-    def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
-        self.function = function
-        self.stage = stage
-        if _is_plain(function):
-            self.code: CodeType | None = function.__code__
-            name = function.__qualname__
-        else:
-            self.code, name = _code(function), _name(function)
-        self.name = name.rpartition("<locals>.")[2] if "<" in name else name
-        if more:  # what is as it is for most costs less where it is given once
-            self.__dict__.update(more)
-
-    @property
-    def where(self) -> str:
-        """`file:line` of the definition."""
-        return place(self.code)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.where})"
-
-    def handles(self) -> set[object]:
-        """What `after=` may call it by."""
-        return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
-
-    def call(self, offered: tuple[Any, ...]) -> Any:
-        """Call the function with as many of the offered arguments as it takes."""
-        return self.function(*offered[: self.arity]) if self.arity else self.function()
 
 
 class Hooks:
@@ -261,7 +187,7 @@ class Hooks:
             HookError: No signal was named, or the function cannot be called like that.
             ValueError: A signal that no handler can take.
         """
-        _close(*signals)
+        close(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
             raise HookError("on_signal() needs to know which signal: write @app.on_signal(signal.SIGHUP)")
         taken = tuple(signal_from("on_signal()", given) for given in signals)
@@ -312,29 +238,14 @@ class Hooks:
             timeout = seconds("timeout", timeout, positive=True)
 
         def register(function: Any) -> Any:
-            _check_kind(decorator, function, stage)
-            arity = _arity(decorator, function, offers)
+            arity = look_at(decorator, function, stage, offers)
             self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
             return function
 
         return register if function is _NOT_GIVEN else register(function)
 
 
-def is_awaitable(result: object) -> bool:
-    """Whether it is to be awaited; quickly, for what nearly all hooks are."""
-    return type(result) is CoroutineType or (result is not None and inspect.isawaitable(result))
-
-
-def handle_of(reference: object) -> object:
-    """A function or a name, as a key: equal for what `after=` takes for the same."""
-    try:
-        hash(reference)
-    except TypeError:  # a callable object of somebody's own
-        return id(reference)
-    return reference
-
-
-def _references(after: Any) -> tuple[_Reference, ...] | None:
+def _references(after: Any) -> tuple[Callable[..., Any] | str, ...] | None:
     if after is None:
         return None
     several: list[Any] = [after]
@@ -344,127 +255,3 @@ def _references(after: Any) -> tuple[_Reference, ...] | None:
         if not callable(reference) and not isinstance(reference, str):
             raise TypeError(f"after must be hooks or their names, got {reference!r} ({type(reference).__name__})")
     return tuple(several)
-
-
-def _close(*given: Any) -> None:
-    """Or Python would warn that a coroutine was never awaited, next to an error that says why."""
-    for each in given:
-        if inspect.iscoroutine(each):
-            each.close()
-
-
-def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
-    """Refuse what is not a function of the kind that `decorator` needs, and show the call that works."""
-    if inspect.iscoroutine(function):
-        _close(function)
-        name = function.__name__
-        raise HookError(
-            f"{decorator}() takes a function, got the coroutine object {name}(): "
-            f"write app.{decorator}({name}), without calling it"
-        )
-    if not callable(function) or isinstance(function, type):
-        raise HookError(
-            f"{decorator}() takes a function, got {function!r}: write @app.{decorator} above a def, or "
-            f"app.{decorator}(function)"
-        )
-    plain = function if _is_plain(function) else _unwrapped(function)
-    inner = plain if _is_plain(plain) else inspect.unwrap(plain)
-    makes_context = inner is not plain and _is_generator(inner)
-    if makes_context and getattr(plain, "__globals__", {}).get("__name__") == "contextlib":
-        raise HookError(
-            f"{decorator}() takes a function, got {_described(function)}, which makes a context manager: use "
-            f"@app.resource on the generator itself, or app.enter_async_context(...) while running"
-        )
-    generator = _is_generator(plain)
-    if stage is Stage.RESOURCE and not generator:
-        raise HookError(
-            f"resource() takes a generator function with one yield, got {_described(function)}: write "
-            f"`async def {_name(plain)}(): ...; yield; ...`, or use app.enter_async_context(...) for a context manager"
-        )
-    if stage is not Stage.RESOURCE and generator:
-        raise HookError(
-            f"{decorator}() takes a function, got the generator function {_described(function)}: "
-            f"use @app.resource for one with a yield"
-        )
-    if stage is Stage.BACKGROUND and not inspect.iscoroutinefunction(plain):
-        raise HookError(f"background() takes an `async def` function, got {_described(function)}")
-
-
-def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:
-    """
-    How many arguments to call `function` with: as many as it requires. One with a default keeps its default.
-
-    Two are only ever `loop, context`, so an `on_exception` hook that requires one is given the `Failure` instead.
-    """
-    required, keywords, takes_any = _required(function)
-    unfilled = keywords + required[len(offers) :]
-    if required and required[0] in ("self", "cls"):
-        raise HookError(
-            f"{decorator}() got the method {_described(function)} without its object: "
-            f"register it bound, app.{decorator}(obj.{_name(function).rpartition('.')[2]})"
-        )
-    if unfilled:
-        takes = {0: "no argument", 1: f"no argument or one ({offers[0] if offers else ''})"}.get(
-            len(offers), "no argument, one (failure), or two (loop, context)"
-        )
-        raise HookError(
-            f"{decorator}() calls its function with {takes}, but {_described(function)} requires "
-            f"{', '.join(unfilled)}: give a default, or bind it with functools.partial"
-        )
-    return max(len(required), min(len(offers), 1) if takes_any else 0)
-
-
-def _required(function: Any) -> tuple[list[str], list[str], bool]:
-    """The parameters that have no default, those by keyword only apart, and whether it takes any number of others."""
-    if _is_plain(function):  # or `inspect` would take longer than all the rest of a registration
-        code, defaults = function.__code__, function.__kwdefaults__ or ()
-        by_position = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
-        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        takes_any = bool(code.co_flags & inspect.CO_VARARGS)
-        return [*by_position], [name for name in keywords if name not in defaults], takes_any
-    try:
-        # A wrapper is called as it says itself; only where it takes anything does what it wraps say more.
-        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
-        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-            parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return [], [], False
-    missing = [p for p in parameters if p.default is p.empty]
-    return (
-        [p.name for p in missing if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)],
-        [p.name for p in missing if p.kind is p.KEYWORD_ONLY],
-        any(p.kind is p.VAR_POSITIONAL for p in parameters),
-    )
-
-
-def _is_plain(function: Any) -> bool:
-    """Whether it is what a `def` makes, and says nothing else about itself, as nearly all are."""
-    return type(function) is FunctionType and not vars(function)
-
-
-def _is_generator(function: Any) -> bool:
-    if _is_plain(function):
-        return bool(function.__code__.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _unwrapped(function: Any) -> Any:
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not inspect.isroutine(function) and not inspect.isfunction(function):
-        return function.__call__
-    return function
-
-
-def _name(function: Any) -> str:
-    function = _unwrapped(function) if isinstance(function, functools.partial) else function
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return str(name).rpartition("<locals>.")[2]
-
-
-def _code(function: Any) -> CodeType | None:
-    return getattr(inspect.unwrap(_unwrapped(function)), "__code__", None)
-
-
-def _described(function: Any) -> str:
-    return f"{_name(function)} ({place(_code(function))})"

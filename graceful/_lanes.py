@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
-from graceful._hooks import Hook
+from graceful._hook import Hook
 from graceful._pace import Pace
 from graceful._plan import Plan
 from graceful._sequence import EAGER, Turn

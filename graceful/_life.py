@@ -26,7 +26,7 @@ from graceful._budget import HURRY, drain_until, half_of_rest
 from graceful._console import tell
 from graceful._errors import Interrupted
 from graceful._exit import end_child
-from graceful._hooks import Hook, Stage, is_awaitable
+from graceful._hook import Hook, Stage, is_awaitable
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._lanes import walk

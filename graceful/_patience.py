@@ -101,7 +101,8 @@ class Patience:
         self._failed.clear()
 
     def _watching(self, create_task: Callable[..., Future]) -> Callable[..., Future]:
-        young, reference = self._young, weakref.ref
+        young = self._young
+        reference: Callable[[Future], _Reference] = weakref.ref
 
         def create_watched(coro: Any, **options: Any) -> Future:
             task = create_task(coro, **options) if options else create_task(coro)  # a fifth of what this costs

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from graceful._errors import OrderError
-from graceful._hooks import Hook, Stage, handle_of
+from graceful._hook import Hook, Stage, handle_of
 
 __all__ = ["Plan", "Sorter", "plan", "startups_of"]
 

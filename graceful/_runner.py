@@ -24,7 +24,7 @@ from graceful._crashes import Crashes
 from graceful._errors import Interrupted
 from graceful._executor import DefaultExecutor
 from graceful._exit import EX_SOFTWARE, die_by, die_if_uncaught, end_in_time, exit_now, flush_stdio, say
-from graceful._hooks import Hook, Stage
+from graceful._hook import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._life import Life, LifeTask

@@ -25,7 +25,7 @@ from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
-from graceful._hooks import Hook, is_awaitable
+from graceful._hook import Hook, is_awaitable
 from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve

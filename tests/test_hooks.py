@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from graceful import App, Cause, Failure, HookError, Hooks, Kind
-from graceful._hooks import Hook, Stage, is_awaitable
+from graceful._hook import Hook, Stage, is_awaitable
 
 #: Every decorator: a way to apply it to `function`, on a collection `h`.
 BARE: dict[str, Callable[[Hooks, Any], Any]] = {

@@ -17,7 +17,7 @@ from virtual import run_virtually
 
 from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
-from graceful._hooks import Hook
+from graceful._hook import Hook
 from graceful._journal import _outcome
 from graceful._lanes import walk
 from graceful._pace import Pace

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graceful import App, HookError, Hooks, OrderError
-from graceful._hooks import Hook
+from graceful._hook import Hook
 from graceful._plan import Plan, plan, startups_of
 
 
