@@ -9,7 +9,6 @@ import inspect
 import math
 import os
 import sys
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from types import CoroutineType, TracebackType
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, Self, TypeVar, overload
 
     from graceful._guest import Guest
+    from graceful._life import Life
     from graceful._runner import Runner
 
     T = TypeVar("T")
@@ -351,7 +351,7 @@ class App(Hooks):
         value = await cm.__aenter__()
         leave = functools.partial(cm.__aexit__, None, None, None)
         try:
-            self._acquiring("enter_async_context()").append(Hook(leave, Stage.CLEANUP))
+            self._acquiring("enter_async_context()").acquire(Hook(leave, Stage.CLEANUP))
         except StateError:
             await leave()
             raise
@@ -369,16 +369,15 @@ class App(Hooks):
         """
         if not callable(callback):
             raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
-        pushed = self._acquiring("push_async_callback()")
-        bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
-        pushed.append(Hook(bound, Stage.CLEANUP))
+        life = self._acquiring("push_async_callback()")
+        life.acquire(Hook(functools.partial(callback, *args, **kwargs) if args or kwargs else callback, Stage.CLEANUP))
         return callback
 
-    def _acquiring(self, call: str) -> deque[Hook]:
+    def _acquiring(self, call: str) -> Life:
         life = self._running(call).life
         if life.over:
             raise StateError(f"{call} came too late: the cleanup is over, and nobody would release it")
-        return life.pushed
+        return life
 
     def _running(self, call: str) -> Runner:
         if self._runner is None:

@@ -53,6 +53,7 @@ class Hook:
         after: The hooks it waits for; `None`: it is part of the default chain.
         types: The exceptions an `on_exception` hook is for.
         signals: The signals an `on_signal` hook is for.
+        owner: The turn in which it was acquired, if it was in one.
         drain: Whether a background task is waited for before anything is cancelled.
     """
 
@@ -62,6 +63,7 @@ class Hook:
     types: tuple[type[BaseException], ...] = (Exception,)
     signals: tuple[signal.Signals, ...] = ()
     drain = False
+    owner: Any = None
 
     def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
         self.function = function
@@ -195,7 +197,7 @@ def _required(function: Any) -> tuple[list[str], list[str], bool]:
     """The parameters that have no default, those by keyword only apart, and whether it takes any number of others."""
     if _is_plain(function):  # or `inspect` would take longer than all the rest of a registration
         code, defaults = function.__code__, function.__kwdefaults__ or ()
-        by_position = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
+        by_position = code.co_varnames[: max(0, code.co_argcount - len(function.__defaults__ or ()))]
         keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         takes_any = bool(code.co_flags & inspect.CO_VARARGS)
         return [*by_position], [name for name in keywords if name not in defaults], takes_any

@@ -29,7 +29,6 @@ from graceful._exit import end_child
 from graceful._hook import Hook, Stage, is_awaitable
 from graceful._inbox import Inbox
 from graceful._journal import Journal
-from graceful._lanes import walk
 from graceful._machine import Sighting, State
 from graceful._model import Cause, Failure, Kind, Settings, Verdict, describe, note
 from graceful._pace import Pace, resolve
@@ -37,7 +36,8 @@ from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn
 from graceful._stacks import await_chain, busy_threads, origin, strip_our_frames, tip
 from graceful._stragglers import leave_behind, stragglers
-from graceful._tasks import Tasks, Unlisted
+from graceful._tasks import Tasks, Unlisted, off_the_list
+from graceful._walk import walk
 
 __all__ = ["Life", "LifeTask"]
 
@@ -50,6 +50,7 @@ class LifeTask(Unlisted[None]):
     ) -> None:
         super().__init__(live, loop=loop, name="graceful")
         self._asked = asked
+        off_the_list(self)
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - it is asyncio's signature
         """Ask instead of cancelling."""
@@ -104,6 +105,11 @@ class Life:
         self.told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._news: asyncio.Event = asyncio.Event()
         self._reacting: dict[Hook, dict[signal.Signals, None]] = {}
+
+    def acquire(self, hook: Hook) -> None:
+        """Release it in the cleanup; not before the hook has ended that acquires it."""
+        hook.owner = current_turn()
+        self.pushed.append(hook)
 
     @property
     def over(self) -> bool:
@@ -400,17 +406,23 @@ class Life:
         """The last resort: whatever goes wrong in a step of our own, the next one is taken, and the error is raised."""
         try:
             await step
-        except (Exception, KeyboardInterrupt) as error:  # Ctrl-C, where the signals are somebody else's
+        except (Exception, KeyboardInterrupt, Unblocked) as error:  # Ctrl-C, where the signals are somebody else's
+            self._went_wrong(error)
+
+    def _went_wrong(self, error: BaseException) -> None:
+        if isinstance(error, Unblocked):  # somebody's `__str__`, say, that blocks while it is told
+            self.unblocked(error, "what was asked for a text")
+        else:
             self._journal.errors.append(error)
             self.inbox.stop()
-        except Unblocked as error:  # somebody's `__str__`, say, that blocks while it is told
-            self.unblocked(error, "what was asked for a text")
 
     async def _walk(self, hooks: Plan, pushed: deque[Hook]) -> None:
         def watch(turn: Turn) -> Coroutine[Any, Any, None]:
             return self._regardless(self._see_to(turn))
 
-        await walk(hooks, pushed, self._pace, begin=self._begin, watch=watch, ended=self._ended)
+        await walk(
+            hooks, pushed, self._pace, begin=self._begin, watch=watch, ended=self._ended, spoilt=self._went_wrong
+        )
 
     def _announce(self, cause: Cause) -> None:
         again = "; Ctrl-C again to hurry" if cause.signal is not None else ""

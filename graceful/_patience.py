@@ -109,7 +109,10 @@ class Patience:
             if coro is self.spared:
                 self.spared = None
             else:
-                young.append(reference(task))
+                try:
+                    young.append(reference(task))
+                except TypeError:  # made by a factory, of a class with __slots__
+                    task.add_done_callback(self._on_done, context=self._context)
                 if len(young) > self._room:
                     self._make_room()
             return task

@@ -18,7 +18,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Generator
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Any
 
 from graceful._alarm import sift
@@ -31,9 +31,9 @@ from graceful._overlay import cover
 from graceful._pace import Pace, resolve
 from graceful._signals import generation
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
-from graceful._tasks import Unlisted
+from graceful._tasks import Unlisted, off_the_list
 
-__all__ = ["EAGER", "Residence", "Turn", "adopting", "current_turn", "take_turn"]
+__all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn"]
 
 
 class Turn:
@@ -52,6 +52,7 @@ class Turn:
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        ended: Whether it is over, and told.
         given_up: Whether it had not ended when its time was over.
         verdict: How it ended, once it has.
         value: What the hook returned.
@@ -65,6 +66,7 @@ class Turn:
     limit: Callable[[], float] | None = None
     task: asyncio.Task[None] | None = None
     cut = False
+    ended = False
     given_up = False
     verdict = Verdict.OK
     value: Any = None
@@ -102,6 +104,9 @@ class Turn:
 
     def raised(self, error: BaseException) -> None:
         """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
+        if isinstance(error, StopIteration):  # which would end a generator that calls `run()`: see PEP 479
+            error, cause = RuntimeError(f"{self.hook.name} raised StopIteration"), error
+            error.__cause__ = cause
         ours, theirs = sift(error)
         for each in ours:
             each.told = True
@@ -133,31 +138,42 @@ class Turn:
         if generation() != before:
             end_child(self.error or SystemExit(0))
 
-    def take_up(self) -> Context:
-        """What runs in this context is part of this turn, and so are the tasks it creates. Returns a copy of it."""
-        _TURN.set(self)
-        return copy_context()
+    def start(self, limit: float | None = None) -> asyncio.Task[None]:
+        """
+        Run the hook in a task of its own, or where it lives, in a context that tells its children whose they are.
 
-    def start(self) -> asyncio.Task[None]:
-        """Run the hook in a task of its own, or where it lives."""
+        Args:
+            limit: A time at which it has to be over at the latest; `None`: to be asked for.
+        """
+        self._pace.expect(self.until() if limit is None else limit)
         if self.residence is not None:
             return self.residence.leave(self)
-        context = copy_context()
-        context.run(self.take_up)
-        self._pace.expect(self.until())
-        # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
-        name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
-        self.task = Unlisted(self.carry(), loop=loop, name=name, context=context, **EAGER)
+        before = _TURN.get()
+        _TURN.set(self)  # for the copy of this context that the task makes
+        try:
+            # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
+            name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
+            self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
+        finally:
+            _TURN.set(before)
         return self.task
+
+    def ended_at_once(self) -> bool:
+        """Whether it has ended, and well, and left nothing behind."""
+        task = self.task
+        if task is None or self.error is not None or self.tasks or not task.done():
+            return False
+        return not task.cancelled() and task.exception() is None
 
     def end(self) -> tuple[Any, ...]:
         """It is over: how it ended, for the journal."""
+        self.ended = True
         hook, took = self.hook, self._pace.clock() - self.began
         return hook.name, self.verdict, hook.code, self.stage, self.began, took, self.error, self.stack
 
 
 #: A hook that has nothing to wait for costs no turn of the loop, where Python can do that.
-EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 
@@ -217,7 +233,7 @@ class Residence:
 
     def enter(self, turn: Turn) -> asyncio.Task[None]:
         """Start its first half; `entered` is done when that is over, whatever came of it."""
-        self._task = turn.task = Unlisted(self._live(turn), name=f"graceful {self.hook.name}")
+        self._task = turn.task = off_the_list(Unlisted(self._live(turn), name=f"graceful {self.hook.name}"))
         self.task.add_done_callback(lambda _: resolve(self.entered, None))
         return self.task
 
@@ -245,7 +261,7 @@ class Residence:
             # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
             await self._throw(generator, cancelled)
             return
-        turn.take_up()
+        _TURN.set(turn)
         try:
             if await self._step(generator):
                 await self._throw(generator, GeneratorExit())

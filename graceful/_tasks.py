@@ -14,7 +14,7 @@ from graceful._critical import Blocks
 from graceful._pace import Pace
 from graceful._patience import Patience
 
-__all__ = ["Tasks", "Unlisted"]
+__all__ = ["Tasks", "Unlisted", "off_the_list"]
 
 T = TypeVar("T")
 
@@ -24,12 +24,16 @@ class Unlisted(asyncio.Task[T]):
     A task of ours: the heart's, or one that a hook runs in.
 
     Not in `asyncio.all_tasks()`. Whoever gathers all tasks would wait for the one that waits for him; and who cancels
-    all, as `asyncio.run` does at the second Ctrl-C, would cut the cleanup short that he waits for.
+    all, as `asyncio.run` does at the second Ctrl-C, would cut the cleanup short that he waits for. It is taken off by
+    `off_the_list`, and not in an `__init__`, which would double what a task costs.
     """
 
-    def __init__(self, coro: Coroutine[Any, Any, T], **options: Any) -> None:
-        super().__init__(coro, **options)
-        asyncio.tasks._unregister_task(self)
+
+def off_the_list(task: Unlisted[T]) -> Unlisted[T]:
+    """Take it off the list, right after it was made; one that ended at once was never on it."""
+    if not task.done():
+        asyncio.tasks._unregister_task(task)
+    return task
 
 
 class Tasks:

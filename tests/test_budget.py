@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from virtual import VirtualLoop
 
 from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
+from graceful._hook import Hook
 from graceful._hooks import Hooks
 from graceful._journal import _outcome
-from graceful._lanes import walk
 from graceful._model import Outcome, Verdict
 from graceful._pace import Pace
 from graceful._plan import plan
 from graceful._sequence import Turn, take_turn
+from graceful._walk import walk
 
 #: Seconds by which sums of floats may be off. No loop is that punctual.
 TINY = 1e-6
@@ -186,6 +189,7 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
             begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
             watch=watch,
             ended=lambda turn: outcomes.append(_outcome(*turn.end())),
+            spoilt=pytest.fail,
         )
         ended = loop.time()
         while HELD:
@@ -280,3 +284,40 @@ def test_drain_ends_within_the_deadline(began_at: float, delay: float, left: flo
 def test_drain_after_the_deadline_is_nothing(began_at: float, delay: float, late: float) -> None:
     """A drain that begins after the deadline has passed is over."""
     assert began_at - late == drain_until(began_at, delay, began_at - late)
+
+
+def test_what_goes_wrong_between_two_hooks_costs_at_most_one() -> None:
+    """Somebody's signal handler may raise while the walk itself is at work: it is told, and the other hooks run."""
+    collection = Hooks()
+    seen: list[str] = []
+    for name in "abc":
+        collection.on_shutdown(functools.partial(seen.append, name))
+    spoilt: list[BaseException] = []
+
+    async def walked() -> None:
+        loop = asyncio.get_running_loop()
+        pace = Pace(loop.time, lambda _: None)
+        turns = 0
+
+        def begin(hook: Hook, behind: int) -> Turn:
+            nonlocal turns
+            turns += 1
+            if turns == 2:
+                raise KeyboardInterrupt
+            return Turn(hook, pace, "cleanup", behind)
+
+        def ended(turn: Turn) -> None:
+            turn.end()
+            if turns == 1:
+                raise OSError
+
+        async def watch(turn: Turn) -> None:
+            await take_turn(turn, turn.task, pace)
+
+        hooks = plan([*collection._hooks()])
+        await walk(hooks, deque(), pace, begin=begin, watch=watch, ended=ended, spoilt=spoilt.append)
+
+    asyncio.run(walked())
+    assert ["c", "a"] == seen
+    eager = [OSError] if sys.version_info >= (3, 12) else []  # where it ends at once, the walk tells so itself
+    assert [*eager, KeyboardInterrupt] == [type(error) for error in spoilt]

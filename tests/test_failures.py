@@ -150,6 +150,31 @@ def test_of_many_that_fail_none_is_overlooked(app, new_loop):
     assert sorted(told) == list(range(1, 3001, 2))
 
 
+class Bare:
+    """What a factory may make, too: no weak reference can be made to it."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future):
+        self._future = future
+
+    def __getattr__(self, name):
+        return getattr(self._future, name)
+
+    def __await__(self):
+        return self._future.__await__()
+
+
+def test_a_factory_whose_tasks_take_no_weak_reference(app):
+    """They work as without us."""
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(lambda loop, coro, **_: Bare(asyncio.Task(coro, loop=loop)))
+        return await asyncio.get_running_loop().create_task(asyncio.sleep(0, "done"))
+
+    assert "done" == app.run(main)
+
+
 def test_watching_wakes_nobody_for_long(app):
     """Soon after the last task was created nothing of ours is scheduled any more: an idle program stays idle."""
 

@@ -31,7 +31,7 @@ FLOORS = {
     "_life": 5,
     # order: one sighting after the other, one hook after the other, every task to its end
     "_inbox": 4,
-    "_lanes": 4,
+    "_walk": 4,
     "_console": 3,
     "_hooks": 3,
     "_journal": 3,
@@ -90,7 +90,7 @@ PUBLIC = [
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
 BROUGHT = {"__future__", "gc"}
 #: What is imported with the first run only.
-LATE_ROOMS = {"_guest", "_runner", "_life", "_lanes", "_sequence", "_watchdog", "_crashes", "_patience"}
+LATE_ROOMS = {"_guest", "_runner", "_life", "_walk", "_sequence", "_watchdog", "_crashes", "_patience"}
 
 HOUSE = Path(graceful.__file__).parent
 ROOMS = sorted(path.relative_to(HOUSE).with_suffix("").as_posix() for path in HOUSE.rglob("*.py"))
@@ -158,7 +158,7 @@ def test_no_cycles() -> None:
 
 #: Imports that say in a comment that they save start-up time: the face imports the heart when something is run, and at
 #: run time what stands in for typing's `overload`.
-LATE = {"_app": {"_guest", "_hooks", "_runner"}}
+LATE = {"_app": {"_guest", "_hooks", "_life", "_runner"}}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1276,6 +1276,96 @@ def test_no_hook_finds_a_trace_of_the_one_before(app, waits, pushed):
     assert ["ok", "ok", "cancelled", "ok", "ok"] == verdicts
 
 
+class Incomparable:
+    """As an array is."""
+
+    def __eq__(self, other):
+        raise ValueError("the truth value is ambiguous")
+
+    __hash__ = None
+
+
+def test_every_hook_has_a_task_and_a_context_of_its_own(app):
+    """Whatever code ties to its task, and to the context, another hook does not see, though both end at once."""
+    seen = []
+
+    def look():
+        task = asyncio.current_task()
+        seen.append((task, task.get_name(), VARIABLE.get()))
+        VARIABLE.set(Incomparable())
+
+    for _ in range(3):
+        app.on_shutdown(look)
+    app.run(asyncio.sleep(0))
+    assert 3 == len({task for task, _, _ in seen})
+    assert [("graceful look", "as it was")] * 3 == [(name, value) for _, name, value in seen]
+
+
+def test_a_hook_that_is_cancelled_when_it_has_ended(app):
+    """A cancellation that comes late reaches nobody."""
+    seen = []
+
+    @app.on_shutdown
+    async def last():
+        await asyncio.sleep(0.02)
+        seen.append("whole")
+
+    @app.on_shutdown
+    async def first():
+        asyncio.get_running_loop().call_later(0.005, asyncio.current_task().cancel)
+
+    app.run(asyncio.sleep(0))
+    assert ["whole"] == seen
+
+
+@pytest.mark.parametrize("after", [None, ()])
+@pytest.mark.parametrize("suspends", [False, True])
+def test_what_a_hook_acquires_is_there_while_it_runs(app, suspends, after):
+    """What is acquired in a hook is released when that has ended, before the next one, whatever runs beside it."""
+    seen = []
+
+    @contextlib.asynccontextmanager
+    async def connection():
+        seen.append("opened")
+        yield
+        seen.append("closed")
+
+    @app.on_shutdown
+    def last():
+        seen.append("last")
+
+    @app.on_shutdown(after=after)
+    async def use():
+        if suspends:
+            await asyncio.sleep(0)
+        await app.enter_async_context(connection())
+        await asyncio.sleep(0.01)
+        seen.append("used")
+
+    @app.on_shutdown(after=())
+    async def beside():
+        await asyncio.sleep(0.03)
+        seen.append("beside")
+
+    app.run(asyncio.sleep(0))
+    if after is None:
+        assert ["opened", "used", "closed", "last", "beside"] == seen
+    else:
+        assert ["opened", "used", "closed"] == [each for each in seen if each not in ("last", "beside")]
+
+
+def test_a_hook_that_raises_stop_iteration(app):
+    """It does not end a generator that calls `run()`: as in a coroutine, it is a RuntimeError (PEP 479)."""
+
+    @app.on_shutdown
+    def close():
+        next(iter([]))
+
+    with pytest.raises(RuntimeError, match="close raised StopIteration") as caught:
+        app.run(asyncio.sleep(0))
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_hook_that_cancels_itself_and_thinks_better_of_it(app, waits):
     """`uncancel` leaves the next hook alone as well, on Pythons where the cancellation would still come."""

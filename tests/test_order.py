@@ -19,10 +19,10 @@ from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hook import Hook
 from graceful._journal import _outcome
-from graceful._lanes import walk
 from graceful._pace import Pace
 from graceful._plan import plan
 from graceful._sequence import Turn, adopting, take_turn
+from graceful._walk import walk
 
 #: Seconds by which sums of floats may be off.
 TINY = 1e-6
@@ -184,6 +184,7 @@ def play(
                 begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
                 watch=watch,
                 ended=ended,
+                spoilt=pytest.fail,
             )
         stage.walked.over = loop.time()
         await stage.let_go()
