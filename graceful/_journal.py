@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from graceful._model import Cause, Failure, Outcome, Verdict
+from graceful._model import Cause, Failure, Outcome
 from graceful._report import Report, exit_status
 from graceful._stacks import place
 
@@ -41,22 +41,17 @@ class Journal:
         return any(failure.exception is error for failure in self.failures)
 
     def report(self, cause: Cause, took: float, raised: BaseException | None) -> Callable[[], Report]:
-        """All of it, as a fact to keep: made when somebody asks for the first time, for most never do."""
-        status = exit_status(raised)
+        """All of it, as it is now; made into a fact to keep when somebody asks for the first time, for most never do."""
+        status, causes, failures = exit_status(raised), tuple(self.causes), tuple(self.failures)
+        entries = [(hook, verdict, _place(where), *more) for hook, verdict, where, *more in self.outcomes]
 
         @functools.cache
         def report() -> Report:
-            return Report(
-                cause=cause,
-                causes=tuple(self.causes),
-                outcomes=tuple(_outcome(*entry) for entry in self.outcomes),
-                failures=tuple(self.failures),
-                took=took,
-                exit_status=status,
-            )
+            outcomes = tuple(Outcome(*entry) for entry in entries)
+            return Report(cause, causes, outcomes, failures, took, status)
 
         return report
 
 
-def _outcome(hook: str, verdict: Verdict, where: CodeType | str | None, *more: Any) -> Outcome:
-    return Outcome(hook, verdict, where if isinstance(where, str) else place(where), *more)
+def _place(where: CodeType | str | None) -> str:
+    return where if isinstance(where, str) else place(where)

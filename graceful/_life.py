@@ -108,7 +108,8 @@ class Life:
 
     def acquire(self, hook: Hook) -> None:
         """Release it in the cleanup; not before the hook has ended that acquires it."""
-        hook.owner = current_turn()
+        if self._turns:
+            hook.owner = current_turn()
         self.pushed.append(hook)
 
     @property
@@ -359,7 +360,7 @@ class Life:
                 del pending[number]
                 result = hook.call((number,))
                 if is_awaitable(result):
-                    await result
+                    await hook.finish(result)
         finally:
             del self._reacting[hook]
 

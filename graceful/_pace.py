@@ -19,6 +19,10 @@ __all__ = ["Pace", "resolve"]
 T = TypeVar("T")
 
 
+#: A timer that is due, the future that it resolves, the task that this wakes.
+_PASSES = 3
+
+
 class Pace:
     """
     One deadline for everybody, which may be brought forward while they wait.
@@ -62,7 +66,7 @@ class Pace:
         """
         Wait until all are done, or until `until()` has passed; it is asked again whenever the deadline changes.
 
-        However late it is, each gets one pass of the loop. Never raises what a future holds.
+        However late it is, who is due in time gets the passes of the loop that he needs. Never raises what a future holds.
 
         They are looked at one after the other: whoever ends meanwhile costs nothing but the look, where a callback for
         each would double what it costs to cancel a million tasks.
@@ -74,7 +78,8 @@ class Pace:
             while not future.done():
                 limit = until()
                 if limit <= self.clock():
-                    await asyncio.sleep(0)
+                    for _ in range(_PASSES):
+                        await asyncio.sleep(0)
                     return all(each.done() for each in futures)
                 await self._wait(future, limit)
         return True

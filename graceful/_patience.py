@@ -90,10 +90,10 @@ class Patience:
         """End it. `over`: the loop ends, too, and who has not come by now will not come any more."""
         for uncover in self._uncover:
             uncover()
+        self._grow_up(len(self._young))
         for timer in (self._timer, self._youth):
             if timer is not None:
                 timer.cancel()
-        self._grow_up(len(self._young))
         for reference in [*self._due, *(reference for _, reference in self._failed)]:
             if over and (task := reference()) is not None:
                 self._report(task)
@@ -119,11 +119,15 @@ class Patience:
 
         return create_watched
 
+    def _later(self, delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        """In a context of ours: that of whoever created a task is not ours to keep alive."""
+        return self._loop.call_later(delay, callback, *args, context=self._context)
+
     def _make_room(self) -> None:
         """The first young one: it has its time from now on. Or one too many."""
         if self._youth is None:
             self._room = _CROWD
-            self._youth = self._loop.call_later(min(_YOUTH, self._seconds / 10), self._end_youth)
+            self._youth = self._later(min(_YOUTH, self._seconds / 10), self._end_youth)
         else:
             self._grow_up(_CROWD // 2)
 
@@ -163,7 +167,7 @@ class Patience:
         if getattr(task, "_log_traceback", False):
             self._failed.append((self._loop.time() + self._seconds, weakref.ref(task)))
             if self._timer is None:
-                self._timer = self._loop.call_later(self._seconds, self._look_again)
+                self._timer = self._later(self._seconds, self._look_again)
 
     def _look_again(self) -> None:
         self._timer = None
@@ -171,12 +175,12 @@ class Patience:
         while self._failed and self._failed[0][0] <= now:
             self._due.append(self._failed.popleft()[1])
         if self._failed:
-            self._timer = self._loop.call_at(self._failed[0][0], self._look_again)
+            self._timer = self._later(self._failed[0][0] - self._loop.time(), self._look_again)
         self._give_way(_PASSES)
 
     def _give_way(self, passes: int) -> None:
         if passes:
-            self._loop.call_soon(self._give_way, passes - 1)
+            self._loop.call_soon(self._give_way, passes - 1, context=self._context)
         else:
             self._judge()
 
@@ -202,9 +206,9 @@ class Patience:
                 self.ended(task)
 
         if until is None:
-            self._loop.call_later(max(0.0, _AGAIN - self._seconds), once_more, None)
+            self._later(max(0.0, _AGAIN - self._seconds), once_more, None)
         else:
-            until.add_done_callback(once_more)
+            until.add_done_callback(once_more, context=self._context)
 
 
 def _is_unretrieved(task: Future) -> bool:

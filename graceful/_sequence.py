@@ -18,6 +18,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Generator
+from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from typing import Any
 
@@ -52,6 +53,7 @@ class Turn:
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
+        returned: Whether its function has returned, or raised.
         ended: Whether it is over, and told.
         given_up: Whether it had not ended when its time was over.
         verdict: How it ended, once it has.
@@ -65,7 +67,9 @@ class Turn:
     holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
     limit: Callable[[], float] | None = None
     task: asyncio.Task[None] | None = None
+    tasks: AbstractSet[asyncio.Future[Any]] = frozenset()
     cut = False
+    returned = False
     ended = False
     given_up = False
     verdict = Verdict.OK
@@ -77,7 +81,6 @@ class Turn:
         self.hook = hook
         self.stage = stage
         self.behind = behind
-        self.tasks: set[asyncio.Future[Any]] = set()
         self.began = pace.clock()
         self._pace = pace
 
@@ -119,15 +122,16 @@ class Turn:
     def adopt(self, task: asyncio.Future[Any]) -> None:
         """A task was created by the hook, or by one that it created."""
         if not task.done():
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            tasks = self.tasks = self.tasks if isinstance(self.tasks, set) else set()
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def carry(self) -> None:
         """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
         before = generation()
         try:
             result = self.hook.call(self.offered)
-            self.value = await result if is_awaitable(result) else result
+            self.value = await self.hook.finish(result) if is_awaitable(result) else result
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)
             raise
@@ -137,6 +141,7 @@ class Turn:
             self.raised(error)
         if generation() != before:
             end_child(self.error or SystemExit(0))
+        self.returned = True
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
@@ -148,22 +153,20 @@ class Turn:
         self._pace.expect(self.until() if limit is None else limit)
         if self.residence is not None:
             return self.residence.leave(self)
-        before = _TURN.get()
         _TURN.set(self)  # for the copy of this context that the task makes
         try:
             # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
             name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
             self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
         finally:
-            _TURN.set(before)
+            _TURN.set(None)
         return self.task
 
     def ended_at_once(self) -> bool:
         """Whether it has ended, and well, and left nothing behind."""
-        task = self.task
-        if task is None or self.error is not None or self.tasks or not task.done():
+        if self.task is None or not self.returned or self.error is not None or self.tasks:
             return False
-        return not task.cancelled() and task.exception() is None
+        return self.task.done() and not self.task.cancelled()  # it may have cancelled itself on its way out
 
     def end(self) -> tuple[Any, ...]:
         """It is over: how it ended, for the journal."""

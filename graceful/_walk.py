@@ -105,7 +105,22 @@ class _Order:
 
     def more(self) -> bool:
         """Whether there is one that may start; none may while something that was pushed is released."""
-        return self._released is None and (self._is_unused() or bool(self._sorter.ready))
+        return self._released is None and (bool(self._sorter.ready) or self._is_unused())
+
+    def next(self) -> Hook | None:
+        """The next one, which is under way from now on; `None`: none may start now."""
+        if self._released is not None:
+            return None
+        if self._pushed and self._is_unused():
+            hook = self._released = self._pushed.pop()
+            self.behind = len(self._pushed) + self._deepest
+        elif self._sorter.ready:
+            hook = self._sorter.ready.popleft()
+            self.behind = self._behind[hook]
+        else:
+            return None
+        self._under_way += 1
+        return hook
 
     def _is_unused(self) -> bool:
         """Whether something was pushed, and who pushed it has ended, or was no hook of ours and none runs now."""
@@ -113,19 +128,6 @@ class _Order:
             return bool(self._pushed)
         owner = self._pushed[-1].owner
         return owner is not None and owner.ended
-
-    def next(self) -> Hook | None:
-        """The next one, which is under way from now on; `None`: none may start now."""
-        if not self.more():
-            return None
-        if self._is_unused():
-            hook = self._released = self._pushed.pop()
-            self.behind = len(self._pushed) + self._deepest
-        else:
-            hook = self._sorter.ready.popleft()
-            self.behind = self._behind[hook]
-        self._under_way += 1
-        return hook
 
     def over(self, hook: Hook) -> None:
         """It has ended: who waited for it may start."""

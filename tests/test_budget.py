@@ -13,12 +13,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from virtual import VirtualLoop
+from virtual import VirtualLoop, outcome_of
 
 from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
 from graceful._hook import Hook
 from graceful._hooks import Hooks
-from graceful._journal import _outcome
 from graceful._model import Outcome, Verdict
 from graceful._pace import Pace
 from graceful._plan import plan
@@ -180,7 +179,7 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
 
         async def watch(turn: Turn) -> None:
             await take_turn(turn, turn.task, pace)
-            outcomes.append(_outcome(*turn.end()))
+            outcomes.append(outcome_of(turn))
 
         await walk(
             plan([*collection._hooks()]),
@@ -188,7 +187,7 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
             pace,
             begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
             watch=watch,
-            ended=lambda turn: outcomes.append(_outcome(*turn.end())),
+            ended=lambda turn: outcomes.append(outcome_of(turn)),
             spoilt=pytest.fail,
         )
         ended = loop.time()

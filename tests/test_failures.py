@@ -150,6 +150,48 @@ def test_of_many_that_fail_none_is_overlooked(app, new_loop):
     assert sorted(told) == list(range(1, 3001, 2))
 
 
+def test_watching_keeps_no_context_alive(app):
+    """What hangs on the context variables of whoever creates a task is let go with that task."""
+    variable = contextvars.ContextVar("variable")
+
+    class Request:
+        pass
+
+    async def main():
+        request = Request()
+        context = contextvars.copy_context()
+        context.run(variable.set, request)
+        await asyncio.get_running_loop().create_task(once(), context=context)
+        context.run(asyncio.get_running_loop().create_task, once())
+        gone = weakref.ref(request)
+        del context, request
+        await asyncio.sleep(0)
+        gc.collect()
+        return gone()
+
+    async def once():
+        pass
+
+    app._settings.patience = 60
+    assert app.run(main) is None
+
+
+def test_a_guest_leaves_no_timer_behind():
+    """When the block is left nothing of ours is scheduled in the loop that stays."""
+    app = App("test", grace=3, patience=60)
+
+    async def main():
+        async with app:
+            held = asyncio.create_task(fail())
+            await asyncio.sleep(0)
+        scheduled = [each for each in asyncio.get_running_loop()._scheduled if not each.cancelled()]
+        with pytest.raises(Mine):
+            await held
+        return scheduled
+
+    assert [] == asyncio.run(main())
+
+
 class Bare:
     """What a factory may make, too: no weak reference can be made to it."""
 

@@ -762,6 +762,29 @@ def use_the_timer():
 try: app.run(asyncio.sleep(0), loop_factory=LOOP)
 except HookTimeout: pass
 """
+OF_THE_LIBRARY = """
+from contextlib import AsyncExitStack
+app = App("stack", grace=2)
+@app.on_shutdown
+def close(): say("closed")
+stack = AsyncExitStack()
+stack.callback(time.sleep, 30)
+app.on_shutdown(stack.aclose)
+async def main():
+    await app.enter_async_context(other := AsyncExitStack())
+    other.callback(time.sleep, 30)
+try: app.run(main, loop_factory=LOOP)
+except* HookTimeout: pass
+"""
+OF_THE_LIBRARY_AT_THE_START = """
+from contextlib import AsyncExitStack
+app = App("stack", grace=2)
+stack = AsyncExitStack()
+stack.callback(time.sleep, 30)
+app.on_startup(timeout=0.3)(stack.aclose)
+try: app.run(loop_factory=LOOP)
+except HookTimeout: say("closed")
+"""
 LOOP_THAT_CLOSES_SLOWLY = """
 class Slow(asyncio.SelectorEventLoop):
     def close(self):
@@ -772,6 +795,7 @@ app.run(asyncio.sleep(0), loop_factory=Slow)
 say("closed")
 """
 ALARM = {"a long cleanup in somebody else's loop": GUEST, "the text of an exception blocks": TEXT}
+ALARM |= {"a hook of the library": OF_THE_LIBRARY, "the same at the start": OF_THE_LIBRARY_AT_THE_START}
 ALARM |= {"a hook used the timer": TIMER, "the loop blocks when it is closed": LOOP_THAT_CLOSES_SLOWLY}
 
 

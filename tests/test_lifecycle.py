@@ -10,7 +10,9 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
+import time
 import traceback
 import weakref
 from collections import Counter
@@ -1352,6 +1354,51 @@ def test_what_a_hook_acquires_is_there_while_it_runs(app, suspends, after):
         assert ["opened", "used", "closed", "last", "beside"] == seen
     else:
         assert ["opened", "used", "closed"] == [each for each in seen if each not in ("last", "beside")]
+
+
+def test_a_hook_is_not_late_because_another_blocks(app):
+    """Who was due in time has ended in time, though the loop was blocked until his limit had passed."""
+
+    @app.on_shutdown(after=())
+    def block():
+        time.sleep(0.2)
+
+    @app.on_shutdown(timeout=0.1, after=())
+    async def sleep():
+        await asyncio.sleep(0.01)
+
+    app.run(asyncio.sleep(0))
+    assert ["ok", "ok"] == [str(outcome.verdict) for outcome in app.report.outcomes]
+
+
+def test_a_report_is_of_its_moment(app, monkeypatch, tmp_path):
+    """What comes later does not change it, though nobody had looked at it yet: failures, the working directory."""
+
+    @app.on_shutdown
+    def close():
+        pass
+
+    async def main():
+        async with app:
+            held = app.create_task(stubborn())
+            await asyncio.sleep(0)
+        return await asyncio.gather(held, return_exceptions=True)
+
+    async def stubborn():
+        deadline = time.monotonic() + 0.4
+        while time.monotonic() < deadline:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+        raise OSError
+
+    app._settings.grace = 0.2
+    monkeypatch.chdir(os.path.dirname(os.path.dirname(__file__)))
+    failures = asyncio.run(main())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    assert [OSError] == [type(error) for error in failures]
+    assert () == app.report.failures
+    assert [] == [outcome.where for outcome in app.report.outcomes if os.path.isabs(outcome.where)]
 
 
 def test_a_hook_that_raises_stop_iteration(app):

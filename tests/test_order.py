@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from virtual import run_virtually
+from virtual import outcome_of, run_virtually
 
 from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hook import Hook
-from graceful._journal import _outcome
 from graceful._pace import Pace
 from graceful._plan import plan
 from graceful._sequence import Turn, adopting, take_turn
@@ -167,7 +166,7 @@ def play(
             loop.call_later(hurried_at, hurry)
 
         def ended(turn: Turn) -> None:
-            outcome = _outcome(*turn.end())
+            outcome = outcome_of(turn)
             assert outcome.hook not in stage.walked.outcomes
             stage.walked.outcomes[outcome.hook] = outcome
             stage.walked.ends[outcome.hook] = loop.time()

@@ -15,11 +15,20 @@ from typing import Any, TypeVar
 import pytest
 
 import graceful
+from graceful import Outcome
+from graceful._sequence import Turn
+from graceful._stacks import place
 
 T = TypeVar("T")
 
 for room in pkgutil.iter_modules(graceful.__path__):  # its clock is to be replaced, so it must be there
     importlib.import_module(f"graceful.{room.name}")
+
+
+def outcome_of(turn: Turn) -> Outcome:
+    """What the journal makes of a turn that is over."""
+    hook, verdict, code, *more = turn.end()
+    return Outcome(hook, verdict, place(code), *more)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
