@@ -6,8 +6,8 @@ that code ties to its task (a context variable, a session, a cancellation that c
 hooks end in the very step in which they are started: these are dealt with here, one after the other. Only who waits for
 something, or leaves something behind, is watched, which is most of what a hook costs.
 
-Rejected: to let hooks that end at once share a task as well. It saves a tenth more, and no look at what the last one left
-can see who kept a reference to the task.
+Rejected: to let hooks that end at once share a task as well. It saves another third, but no look at what one has left
+can tell who kept a reference to its task.
 """
 
 from __future__ import annotations
