@@ -138,7 +138,7 @@ class Guest(Runner):
 
     def _open(self) -> asyncio.Future[Any]:
         resolve(self._ready, None)
-        task = self.life.tasks.create(self._stand_in(), name="block", made="")
+        task = self.life.tasks.create(self._stand_in(), "", "block")
         self.life.tasks.blocks.stands_for[self._body] = task
         return task
 

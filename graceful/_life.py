@@ -278,7 +278,7 @@ class Life:
             try:
                 for hook in self.hooks_of(Stage.BACKGROUND):
                     made = f"registered as a background hook at {hook.where}"
-                    self.tasks.create(hook.function(), name=hook.name, drain=hook.drain, made=made)
+                    self.tasks.create(hook.function(), made, hook.name, drain=hook.drain)
                 self.main = go()
             # SystemExit of an eager task's first step leaves create_task; a task factory may raise whatever it likes.
             except BaseException as error:
@@ -349,7 +349,7 @@ class Life:
                 self._reacting[hook] = {number: None}
                 made = f"registered as an on_signal hook at {hook.where}"
                 try:
-                    self.tasks.create(self._reaction(hook), name=hook.name, made=made)
+                    self.tasks.create(self._reaction(hook), made, hook.name)
                 except BaseException as error:  # as above
                     self.fail(error, f"{hook} could not be started")
 

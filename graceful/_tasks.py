@@ -58,11 +58,10 @@ class Tasks:
     def create(
         self,
         coro: Coroutine[Any, Any, T],
-        *,
+        made: str,
         name: str | None = None,
         context: Context | None = None,
         drain: bool = False,
-        made: str,
     ) -> asyncio.Task[T]:
         """Start a supervised task: `failed` is called with it, how it was `made` and its exception as soon as it has failed."""
         if self.patience is not None:

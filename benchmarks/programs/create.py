@@ -17,13 +17,13 @@ async def main(spawn: Spawn) -> None:
     """Batches, as a server has some requests at a time."""
     took: list[float] = []
     for _ in range(ROUNDS):
-        began = time.process_time()
+        began = time.thread_time()
         for _ in range(BATCHES):
             for _ in range(BATCH):
                 spawn(once)
             for _ in range(3):  # its first step, its second, its callbacks
                 await asyncio.sleep(0)
-        took.append(time.process_time() - began)
+        took.append(time.thread_time() - began)
     print(min(took) / (BATCH * BATCHES) * 1e6)  # the least disturbed, as timeit does
 
 

@@ -23,8 +23,8 @@ app, _ = app_for("graceful")
 choice = random.Random(1)  # noqa: S311
 hooks = [made() for _ in range(int(sys.argv[1]))]
 edges = [[hooks[choice.randrange(number)] for _ in range(3)] if number else [] for number in range(len(hooks))]
-began = time.process_time()
+began = time.thread_time()
 for hook, needed in zip(hooks, edges, strict=True):
     app.on_shutdown(after=needed)(hook)
 app.run(nothing)
-print((time.process_time() - began) / len(hooks) * 1e6)
+print((time.thread_time() - began) / len(hooks) * 1e6)
