@@ -84,24 +84,30 @@ class Runner:
             What there is to raise, and what main returned.
         """
         self._has_main = main is not None
-        with contextlib.ExitStack() as stack:
-            stack.callback(_close, main)
-            if in_main_thread():
-                stack.enter_context(self._borrow_process())
-            taken()
-            try:
-                loop = (loop_factory or asyncio.new_event_loop)()
-            except Unblocked as error:  # nothing was started, so there is nothing to clean up
-                self.life.unblocked(error, "loop_factory")
-                return self.conclude(), None
-            stack.callback(_close_loop, loop)
-            if debug is not None:
-                loop.set_debug(debug)
-            self._drive(loop, main)
-            if self.inbox.signalled is not None:
-                with contextlib.suppress(Unblocked):
-                    flush_stdio()  # while the watchdog is there
-            raised, late = self.conclude(), self.inbox.late  # while Ctrl-C is no KeyboardInterrupt
+        raised, late = None, self.inbox.late
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.callback(_close, main)
+                if in_main_thread():
+                    stack.enter_context(self._borrow_process())
+                taken()
+                try:
+                    loop = (loop_factory or asyncio.new_event_loop)()
+                except Unblocked as error:  # nothing was started, so there is nothing to clean up
+                    self.life.unblocked(error, "loop_factory")
+                    return self.conclude(), None
+                stack.callback(_close_loop, loop)
+                if debug is not None:
+                    loop.set_debug(debug)
+                self._drive(loop, main)
+                if self.inbox.signalled is not None:
+                    with contextlib.suppress(Unblocked):
+                        flush_stdio()  # while the watchdog is there
+                raised, late = self.conclude(), self.inbox.late  # while Ctrl-C is no KeyboardInterrupt
+        except KeyboardInterrupt:  # SIGINT is its owner's again, and came at that very moment
+            if self.inbox.machine.state is not State.OVER:
+                raise
+            self.inbox.post(Sighting.SIGNAL, Cause(Kind.SIGNAL, time.monotonic(), signal=signal.SIGINT))
         try:
             if raised is None and self.inbox.late is not late:
                 raised = self.conclude()

@@ -493,3 +493,22 @@ App(debounce=0, grace=5).run(main, loop_factory=LOOP)
 """
     ended = program(source, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
     assert (-15, ["ready", "callback"], "") == (ended.status, ended.lines, ended.err)
+
+
+AT_THE_VERY_END = """
+import graceful._signals
+give_back = graceful._signals.SignalHandlers.__exit__
+def and_interrupt(self, *exception):
+    give_back(self, *exception)
+    os.kill(os.getpid(), signal.SIGINT)
+graceful._signals.SignalHandlers.__exit__ = and_interrupt
+app = App("end", grace=3)
+app.on_shutdown(lambda: say("closed"))
+app.run(asyncio.sleep(0), loop_factory=LOOP)
+"""
+
+
+def test_ctrl_c_as_the_signals_are_given_back(program, loop):
+    """In the last moment of `run()`, when SIGINT is its owner's again, it is still Ctrl-C: no traceback, and that status."""
+    ended = program(AT_THE_VERY_END, loop=loop).end()
+    assert (-signal.SIGINT, ["closed"], "") == (ended.status, ended.lines, ended.err)
