@@ -73,7 +73,7 @@ def sift(error: BaseException) -> tuple[list[Unblocked], BaseException | None]:
 
 
 #: Where something is called that may have no frame of its own: `call_soon(time.sleep, 60)`, `on_shutdown(lock.acquire)`.
-_CALLERS = {("asyncio.events", "_run"), ("graceful._hook", "call"), ("graceful._hook", "finish")}
+_CALLERS = {("asyncio.events", "_run"), ("graceful._hook", "__call__")}
 
 
 def _calls(frame: FrameType | None) -> bool:

@@ -312,10 +312,11 @@ class App(Hooks):
         """
         if not isinstance(coro, CoroutineType):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
-        runner = self._runner
-        if runner is None or asyncio._get_running_loop() is not runner.inbox.loop:
-            coro.close()  # or Python would warn that it was never awaited, next to the error that says why
+        try:
             runner = self._running("create_task()")
+        except StateError:
+            coro.close()  # or Python would warn that it was never awaited, next to an error that says why
+            raise
         # By position, all of them: then Python calls it as fast as it can.
         return runner.life.tasks.create(coro, caller(1), name, context, drain)
 

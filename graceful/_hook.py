@@ -68,12 +68,8 @@ class Hook:
     def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
         self.function = function
         self.stage = stage
-        if type(function) is FunctionType and not function.__dict__:  # `_is_plain`, without the call
-            self.code: CodeType | None = function.__code__
-            name = function.__qualname__
-        else:
-            self.code, name = _code(function), _name(function)
-        self.name = name.rpartition("<locals>.")[2] if "<" in name else name
+        self.code: CodeType | None = function.__code__ if _is_plain(function) else _code(function)
+        self.name = _name(function)
         if more:  # what is as it is for most costs less where it is given once
             self.__dict__.update(more)
 
@@ -89,13 +85,18 @@ class Hook:
         """What `after=` may call it by."""
         return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
 
-    def call(self, offered: tuple[Any, ...]) -> Any:
-        """Call the function with as many of the offered arguments as it takes."""
-        return self.function(*offered[: self.arity]) if self.arity else self.function()
+    async def __call__(self, *offered: Any) -> Any:
+        """
+        Call the function with as many of the offered arguments as it takes, and await what is awaitable.
 
-    async def finish(self, result: Any) -> Any:
-        """Await what it returned: in a frame of its own, by which the alarm knows that somebody's code runs."""
-        return await result
+        Raises:
+            RuntimeError: It raised StopIteration, which would end a generator that calls `run()` (PEP 479).
+        """
+        try:
+            result = self.function(*offered[: self.arity])
+        except StopIteration as error:
+            raise RuntimeError(f"{self.name} raised StopIteration") from error
+        return await result if is_awaitable(result) else result
 
 
 def look_at(decorator: str, function: Any, stage: Stage, offers: tuple[str, ...]) -> int:

@@ -26,7 +26,7 @@ from graceful._budget import HURRY, drain_until, half_of_rest
 from graceful._console import tell
 from graceful._errors import Interrupted
 from graceful._exit import end_child
-from graceful._hook import Hook, Stage, is_awaitable
+from graceful._hook import Hook, Stage
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._machine import Sighting, State
@@ -327,7 +327,8 @@ class Life:
 
     async def _enter(self, turn: Turn) -> None:
         residence = Residence(turn.hook)
-        await self._watch(turn, lambda: residence.enter(turn), done=residence.entered)
+        residence.enter(turn)
+        await self._watch(turn, done=residence.entered)
         if residence.inside:
             self._completed.add(turn.hook)
             self._residences[turn.hook] = residence
@@ -358,9 +359,7 @@ class Life:
             while pending := self._reacting[hook]:
                 number = next(iter(pending))
                 del pending[number]
-                result = hook.call((number,))
-                if is_awaitable(result):
-                    await hook.finish(result)
+                await hook(number)
         finally:
             del self._reacting[hook]
 
@@ -526,15 +525,13 @@ class Life:
         if turn.error is not None and not self._journal.knows(turn.error):
             self._journal.errors.append(turn.error)
 
-    async def _watch(
-        self, turn: Turn, begin: Callable[[], asyncio.Task[None]] | None = None, *, done: Any = None
-    ) -> None:
-        """See to it that a turn ends; unless it has begun, `begin` does that, or `turn.start`."""
+    async def _watch(self, turn: Turn, *, done: Any = None) -> None:
+        """See to it that a turn ends, and begin it unless it has begun."""
         guarded = not self.inbox.stopping and turn.until() < math.inf  # while the program runs, nobody else sees to it
         if guarded:
             self._pace.guard(True)
         self._turns.add(turn)  # before it begins: an eager task runs at once, and may block
-        task = turn.task or (begin or turn.start)()
+        task = turn.task or turn.start()
         await take_turn(turn, task, self._pace, done=done)
         self._turns.discard(turn)
         if guarded:

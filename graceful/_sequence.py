@@ -16,9 +16,9 @@ import asyncio
 import contextlib
 import inspect
 import math
+import os
 import sys
 from collections.abc import Callable, Generator
-from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,11 +26,10 @@ from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookError, HookTimeout
 from graceful._exit import end_child
-from graceful._hook import Hook, is_awaitable
+from graceful._hook import Hook
 from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve
-from graceful._signals import generation
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted, off_the_list
 
@@ -53,7 +52,6 @@ class Turn:
         task: The task it runs in, once it was started.
         tasks: The tasks that were created in it and have not ended.
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
-        returned: Whether its function has returned, or raised.
         ended: Whether it is over, and told.
         given_up: Whether it had not ended when its time was over.
         verdict: How it ended, once it has.
@@ -67,9 +65,7 @@ class Turn:
     holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
     limit: Callable[[], float] | None = None
     task: asyncio.Task[None] | None = None
-    tasks: AbstractSet[asyncio.Future[Any]] = frozenset()
     cut = False
-    returned = False
     ended = False
     given_up = False
     verdict = Verdict.OK
@@ -81,6 +77,7 @@ class Turn:
         self.hook = hook
         self.stage = stage
         self.behind = behind
+        self.tasks: set[asyncio.Future[Any]] = set()
         self.began = pace.clock()
         self._pace = pace
 
@@ -107,9 +104,6 @@ class Turn:
 
     def raised(self, error: BaseException) -> None:
         """Keep what the hook raised; what the alarm raised in it is no error of its own, but the end of its time."""
-        if isinstance(error, StopIteration):  # which would end a generator that calls `run()`: see PEP 479
-            error, cause = RuntimeError(f"{self.hook.name} raised StopIteration"), error
-            error.__cause__ = cause
         ours, theirs = sift(error)
         for each in ours:
             each.told = True
@@ -122,16 +116,14 @@ class Turn:
     def adopt(self, task: asyncio.Future[Any]) -> None:
         """A task was created by the hook, or by one that it created."""
         if not task.done():
-            tasks = self.tasks = self.tasks if isinstance(self.tasks, set) else set()
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     async def carry(self) -> None:
         """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
-        before = generation()
+        pid = os.getpid()
         try:
-            result = self.hook.call(self.offered)
-            self.value = await self.hook.finish(result) if is_awaitable(result) else result
+            self.value = await self.hook(*self.offered)
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)
             raise
@@ -139,9 +131,8 @@ class Turn:
             if self.given_up and isinstance(error, Exception):
                 raise  # its outcome was told: this is a failure of its own, and watched like that of any task
             self.raised(error)
-        if generation() != before:
+        if os.getpid() != pid:
             end_child(self.error or SystemExit(0))
-        self.returned = True
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
@@ -164,9 +155,10 @@ class Turn:
 
     def ended_at_once(self) -> bool:
         """Whether it has ended, and well, and left nothing behind."""
-        if self.task is None or not self.returned or self.error is not None or self.tasks:
+        task = self.task
+        if task is None or not task.done() or self.error is not None or self.tasks:
             return False
-        return self.task.done() and not self.task.cancelled()  # it may have cancelled itself on its way out
+        return not task.cancelled() and task.exception() is None  # it may have cancelled itself on its way out
 
     def end(self) -> tuple[Any, ...]:
         """It is over: how it ended, for the journal."""

@@ -37,7 +37,6 @@ __all__ = [
     "SignalHandlers",
     "ask_owner",
     "default_signals",
-    "generation",
     "hold",
     "in_main_thread",
     "raises_interrupt",
@@ -47,17 +46,11 @@ __all__ = [
 _KNOCK = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
 
 _to_undo: set[Callable[[], None]] = set()
-_forks: list[None] = []
 
 
 def undo_in_child(undo: Callable[[], None], *, over: bool = False) -> None:
     """Have `undo` called in every child that is forked from now on; `over`: no longer. Safe in a signal handler."""
     (_to_undo.discard if over else _to_undo.add)(undo)
-
-
-def generation() -> int:
-    """How many forks ago this process was started: another number in a child, for a fifth of what the kernel takes."""
-    return len(_forks)
 
 
 def default_signals() -> tuple[signal.Signals, ...]:
@@ -184,7 +177,6 @@ def _reset_in_child() -> None:
 
     May this run in a thread? Yes, and after a fork that thread is the child's main thread.
     """
-    _forks.append(None)
     if not _to_undo:
         return
     signal.set_wakeup_fd(-1)

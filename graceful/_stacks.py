@@ -143,7 +143,7 @@ def may_interrupt(frame: FrameType | None) -> bool:
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if module.startswith("graceful."):
-            return frame.f_code.co_name in ("_drive", "call", "finish", "_step", "_tell")
+            return frame.f_code.co_name in ("_drive", "__call__", "_step", "_tell")
         if not _is_loop_code(frame) and not _is_standard(frame.f_code.co_filename):
             return True
         frame = frame.f_back

@@ -109,16 +109,14 @@ class _Order:
 
     def next(self) -> Hook | None:
         """The next one, which is under way from now on; `None`: none may start now."""
-        if self._released is not None:
+        if not self.more():
             return None
-        if self._pushed and self._is_unused():
+        if self._is_unused():
             hook = self._released = self._pushed.pop()
             self.behind = len(self._pushed) + self._deepest
-        elif self._sorter.ready:
+        else:
             hook = self._sorter.ready.popleft()
             self.behind = self._behind[hook]
-        else:
-            return None
         self._under_way += 1
         return hook
 

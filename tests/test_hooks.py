@@ -443,10 +443,11 @@ def called_with(decorator: str, function: Any) -> None:
     hooks = Hooks()
     (BARE | {"on_signal": CALLED["on_signal"]})[decorator](hooks, function)
     offered = {"on_startup": (), "on_shutdown": (CAUSE,), "on_signal": (signal.SIGTERM,)}[decorator]
-    result = only(hooks).call(offered)
-    assert is_awaitable(result) is inspect.isawaitable(result)
-    if is_awaitable(result):
-        asyncio.run(result)
+    returned: list[Any] = []
+    hook = only(hooks)
+    hook.function, called = lambda *given: returned.append(called(*given)) or returned[-1], hook.function
+    asyncio.run(hook(*offered))
+    assert [inspect.isawaitable(result) for result in returned] == [is_awaitable(result) for result in returned]
 
 
 @pytest.mark.parametrize(

@@ -1232,16 +1232,13 @@ def test_a_signal_handler_whose_failure_is_dealt_with(app):
     assert ["reload"] * 2 == seen
 
 
-# --- include -----------------------------------------------------------------------------------------------------------
-
-
 VARIABLE = contextvars.ContextVar("variable", default="as it was")
 
 
 @pytest.mark.parametrize("pushed", [False, True])
 @pytest.mark.parametrize("waits", [False, True])
 def test_no_hook_finds_a_trace_of_the_one_before(app, waits, pushed):
-    """Neither its context variables nor its cancellation of itself reach another hook, which share a task or not."""
+    """Neither its context variables nor its cancellation of itself reach another hook, though they end at once."""
     seen = []
 
     def last():
@@ -1432,6 +1429,9 @@ def test_a_hook_that_cancels_itself_and_thinks_better_of_it(app, waits):
 
     app.run(asyncio.sleep(0))
     assert ["whole"] == seen
+
+
+# --- include -----------------------------------------------------------------------------------------------------------
 
 
 def test_included_hooks_know_each_other(app):

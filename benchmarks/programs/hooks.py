@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import sys
 import time
 
@@ -15,33 +14,29 @@ async def hook() -> None:
     pass
 
 
-async def with_stack() -> None:
+async def with_stack(count: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(HOOKS):
+        for _ in range(count):
             stack.push_async_callback(hook)
 
 
-def run_stack() -> None:
-    asyncio.run(with_stack())
-
-
-def run_app(how: str) -> None:
+def run(how: str, count: int) -> None:
+    if how == "stack":
+        asyncio.run(with_stack(count))
+        return
     app, _ = app_for("graceful")
 
     async def push() -> None:
-        for _ in range(HOOKS):
+        for _ in range(count):
             app.push_async_callback(hook)
 
     if how == "registered":
-        for _ in range(HOOKS):
+        for _ in range(count):
             app.on_shutdown(hook)
     app.run(hook if how == "registered" else push)
 
 
-run = run_stack if sys.argv[1] == "stack" else functools.partial(run_app, sys.argv[1])
-hooks, HOOKS = HOOKS, 1
-run()  # what is imported and started once is in the row `start`
-HOOKS = hooks
+run(sys.argv[1], 1)  # what is imported and started once is in the row `start`
 began = time.thread_time()
-run()
+run(sys.argv[1], HOOKS)
 print((time.thread_time() - began) / HOOKS * 1e6)
