@@ -9,12 +9,12 @@ of everything as ever.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
 from graceful._overlay import cover
 from graceful._patience import Patience
+from graceful._signals import forks
 
 __all__ = ["Crashes", "is_fatal"]
 
@@ -73,7 +73,7 @@ class Crashes:
         self._patience = patience
         self._fatal = fatal
         self._harmless = harmless
-        self._pid = os.getpid()
+        self._forks = forks()
         self._uncover: Callable[[], None]
 
     def attach(self) -> None:
@@ -90,7 +90,7 @@ class Crashes:
 
     def _hearing(self, report: Callable[[Context], None]) -> Callable[[Context], None]:
         def call_exception_handler(context: Context) -> None:
-            if os.getpid() != self._pid:
+            if forks() != self._forks:
                 return  # in a forked child 3.14's loop complains that it is not running, over what the task itself tells
             if is_fatal(context):
                 self._fatal(context["exception"], context)

@@ -180,18 +180,18 @@ class Guest(Runner):
         if self._interrupts is None and in_main_thread() and raises_interrupt(signal.getsignal(signal.SIGINT)):
             self._interrupts = SignalHandlers({signal.SIGINT}, (), self._sighted, None)
             self._interrupts.__enter__()
-        self._take_alarm()
+        self._take_alarm_if_free()
         super()._bound(cause)
 
     def _guard(self, begins: bool) -> None:
-        self._take_alarm()
+        self._take_alarm_if_free()
         super()._guard(begins)
 
-    def _take_alarm(self) -> None:
+    def _take_alarm_if_free(self) -> None:
         """A hook that blocks has nobody else who would unblock it."""
         free = in_main_thread() and Alarm.available() and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
         if free and self._alarm is None:
-            self._alarm = Alarm(self.life.allowed, self.inbox.wake)
+            self._take_alarm()
 
     def _sighted(self, number: int) -> None:
         self._interrupted = True

@@ -43,11 +43,11 @@ class Journal:
     def report(self, cause: Cause, took: float, raised: BaseException | None) -> Callable[[], Report]:
         """All of it, as it is now; made into a fact to keep when somebody asks for the first time, for most never do."""
         status, causes, failures = exit_status(raised), tuple(self.causes), tuple(self.failures)
-        entries = [(hook, verdict, _place(where), *more) for hook, verdict, where, *more in self.outcomes]
+        entries = tuple(self.outcomes)
 
         @functools.cache
         def report() -> Report:
-            outcomes = tuple(Outcome(*entry) for entry in entries)
+            outcomes = tuple(Outcome(hook, verdict, _place(where), *more) for hook, verdict, where, *more in entries)
             return Report(cause, causes, outcomes, failures, took, status)
 
         return report

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import logging
 import math
-import os
 import signal
 import threading
 import time
@@ -34,6 +33,7 @@ from graceful._model import Cause, Failure, Kind, Settings, Verdict, describe, n
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
 from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn
+from graceful._signals import forks
 from graceful._stacks import await_chain, busy_threads, origin, strip_our_frames, tip
 from graceful._stragglers import leave_behind, stragglers
 from graceful._tasks import Tasks, Unlisted, off_the_list
@@ -85,7 +85,7 @@ class Life:
         self.main: asyncio.Future[Any] | None = None
         self.inbox: Inbox
         self._hooks = hooks
-        self._pid = os.getpid()
+        self._forks = forks()
         self._settings = settings
         self._pace = pace
         self._journal = journal
@@ -227,7 +227,7 @@ class Life:
 
     def _end_if_forked(self, error: BaseException) -> None:
         """A forked child that comes here fell out of its parent's work: the parent's hooks are not for it to run."""
-        if os.getpid() != self._pid:
+        if forks() != self._forks:
             end_child(error)
 
     async def _handle_all(self) -> None:

@@ -31,21 +31,16 @@ class Pace:
         deadline: When everything must be over, on `clock`; infinity while the program runs.
         since: When the deadline was last changed.
         hurried: Whether it was brought forward.
-        expect: Told by when the heart will have moved on.
+        expect: Told by when the heart will have moved on; the alarm's, where there is one.
         guard: Told when that begins to matter while the program still runs, and when it no longer does.
     """
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        expect: Callable[[float], None],
-        guard: Callable[[bool], None] = lambda _begins: None,
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], guard: Callable[[bool], None] = lambda _begins: None) -> None:
         self.clock = clock
         self.deadline = math.inf
         self.since = -math.inf
         self.hurried = False
-        self.expect = expect
+        self.expect: Callable[[float], None] = lambda _limit: None
         self.guard = guard
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap: the earliest limit first
 

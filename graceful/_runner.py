@@ -52,7 +52,7 @@ class Runner:
 
     def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
         self.report: Callable[[], Report] | None = None
-        self.pace = Pace(time.monotonic, self._expect, self._guard)
+        self.pace = Pace(time.monotonic, self._guard)
         self.journal = Journal()
         self.life = Life(hooks, settings, self.pace, self.journal, owns_loop=owns_loop)
         self.inbox = self.life.inbox = Inbox(
@@ -124,7 +124,7 @@ class Runner:
             hard = frozenset(int(number) for number in stopping & handlers.taken.keys())
             self._watchdog = Watchdog(self.inbox.wake, self._expired, self._forced, hard, self._settings)
             if Alarm.available():
-                self._alarm = Alarm(self.life.allowed, self.inbox.wake)
+                self._take_alarm()
             self._watchdog.start()
             self.inbox.knock = functools.partial(self._knock, handlers)
             if self.inbox.cause is not None:  # stop() before run(), or a signal just now
@@ -231,9 +231,9 @@ class Runner:
             self._alarm.arm()
             self._alarm.expect((cause.at + self.pace.deadline) / 2)
 
-    def _expect(self, limit: float) -> None:
-        if self._alarm is not None:
-            self._alarm.expect(limit)
+    def _take_alarm(self) -> None:
+        self._alarm = Alarm(self.life.allowed, self.inbox.wake)
+        self.pace.expect = self._alarm.expect
 
     def _guard(self, begins: bool) -> None:
         if self._alarm is None:
@@ -270,10 +270,9 @@ class Runner:
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> Crashes:
         """Take the loop's exception handler and task factory."""
-        patience = self.life.tasks.patience = (
-            None if self._settings.patience is None else Patience(loop, self._settings.patience)
-        )
-        crashes = Crashes(loop, patience, self._crashed, self.life.note)
+        seconds, tasks = self._settings.patience, self.life.tasks
+        tasks.loop, tasks.patience = loop, None if seconds is None else Patience(loop, seconds)
+        crashes = Crashes(loop, tasks.patience, self._crashed, self.life.note)
         crashes.attach()
         return crashes
 

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import inspect
 import math
-import os
 import sys
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
@@ -30,6 +29,7 @@ from graceful._hook import Hook
 from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace, resolve
+from graceful._signals import forks
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted, off_the_list
 
@@ -120,8 +120,13 @@ class Turn:
             task.add_done_callback(self.tasks.discard)
 
     async def carry(self) -> None:
-        """Run the hook and keep what comes of it; only a cancellation leaves (SystemExit would stop the loop)."""
-        pid = os.getpid()
+        """
+        Run the hook, in a context that tells its children whose they are, and keep what comes of it.
+
+        Only a cancellation leaves: SystemExit would stop the loop.
+        """
+        _TURN.set(self)
+        before = forks()
         try:
             self.value = await self.hook(*self.offered)
         except asyncio.CancelledError as error:
@@ -131,12 +136,12 @@ class Turn:
             if self.given_up and isinstance(error, Exception):
                 raise  # its outcome was told: this is a failure of its own, and watched like that of any task
             self.raised(error)
-        if os.getpid() != pid:
+        if forks() != before:
             end_child(self.error or SystemExit(0))
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
-        Run the hook in a task of its own, or where it lives, in a context that tells its children whose they are.
+        Run the hook in a task of its own, or where it lives.
 
         Args:
             limit: A time at which it has to be over at the latest; `None`: to be asked for.
@@ -144,13 +149,9 @@ class Turn:
         self._pace.expect(self.until() if limit is None else limit)
         if self.residence is not None:
             return self.residence.leave(self)
-        _TURN.set(self)  # for the copy of this context that the task makes
-        try:
-            # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
-            name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
-            self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
-        finally:
-            _TURN.set(None)
+        # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
+        name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
+        self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
         return self.task
 
     def ended_at_once(self) -> bool:

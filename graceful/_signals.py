@@ -37,6 +37,7 @@ __all__ = [
     "SignalHandlers",
     "ask_owner",
     "default_signals",
+    "forks",
     "hold",
     "in_main_thread",
     "raises_interrupt",
@@ -46,6 +47,12 @@ __all__ = [
 _KNOCK = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
 
 _to_undo: set[Callable[[], None]] = set()
+_forks = 0
+
+
+def forks() -> int:
+    """How many forks led to this process: it is another one if that has changed. `os.getpid` is a system call."""
+    return _forks
 
 
 def undo_in_child(undo: Callable[[], None], *, over: bool = False) -> None:
@@ -177,6 +184,8 @@ def _reset_in_child() -> None:
 
     May this run in a thread? Yes, and after a fork that thread is the child's main thread.
     """
+    global _forks  # noqa: PLW0603 - one number for the process
+    _forks += 1
     if not _to_undo:
         return
     signal.set_wakeup_fd(-1)

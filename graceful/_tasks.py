@@ -41,6 +41,7 @@ class Tasks:
     Attributes:
         draining: The supervised tasks that are waited for before anything is cancelled.
         blocks: The critical blocks.
+        loop: Where they run, once that is known.
         patience: What watches the loop's other tasks; `None`: nothing does.
         supervised: All supervised tasks that have not ended, each with where it came from.
     """
@@ -49,6 +50,7 @@ class Tasks:
         self.supervised: dict[asyncio.Task[Any], str] = {}
         self.draining: set[asyncio.Task[Any]] = set()
         self._failed = failed
+        self.loop: asyncio.AbstractEventLoop
         self.patience: Patience | None = None
         # Once: a bound method and a copy of the context for each task would be 64 bytes for each.
         self._on_done = self._done
@@ -67,19 +69,18 @@ class Tasks:
         if self.patience is not None:
             self.patience.spared = coro
         # A task factory of somebody's own may take nothing but the coroutine.
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         task: asyncio.Task[T] = loop.create_task(coro) if context is None else loop.create_task(coro, context=context)
         if name is not None:
             task.set_name(name)
         self.supervised[task] = made
+        task.add_done_callback(self._on_done, context=self._context)
         if drain:
             self.draining.add(task)
-        task.add_done_callback(self._on_done, context=self._context)
+            task.add_done_callback(self.draining.discard, context=self._context)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        if self.draining:
-            self.draining.discard(task)
         made = self.supervised.pop(task, None)
         if made is not None and not task.cancelled() and (error := task.exception()) is not None:
             self._failed(task, made, error)

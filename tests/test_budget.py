@@ -174,7 +174,7 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
 
     async def walked() -> float:
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time, lambda _: None)
+        pace = Pace(loop.time)
         pace.bring_forward(0.0, grace, hurried=False)
 
         async def watch(turn: Turn) -> None:
@@ -295,7 +295,7 @@ def test_what_goes_wrong_between_two_hooks_costs_at_most_one() -> None:
 
     async def walked() -> None:
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time, lambda _: None)
+        pace = Pace(loop.time)
         turns = 0
 
         def begin(hook: Hook, behind: int) -> Turn:

@@ -155,7 +155,7 @@ def play(
 
     async def walked() -> Walked:
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time, lambda _: None)
+        pace = Pace(loop.time)
         pace.bring_forward(0.0, grace, hurried=False)
 
         def hurry() -> None:
