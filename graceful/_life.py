@@ -32,7 +32,7 @@ from graceful._machine import Sighting, State
 from graceful._model import Cause, Failure, Kind, Settings, Verdict, describe, note
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
-from graceful._sequence import Residence, Turn, adopting, current_turn, take_turn
+from graceful._sequence import Residence, Turn, adopting, current_turn, leave_turn, take_turn
 from graceful._signals import forks
 from graceful._stacks import await_chain, busy_threads, origin, strip_our_frames, tip
 from graceful._stragglers import leave_behind, stragglers
@@ -270,6 +270,7 @@ class Life:
         Args:
             go: Called when the start is over, to start main; not called if the program was told to stop before.
         """
+        leave_turn()
         self.inbox.decide_all()
         self._warn_of_timeouts()
         await self._start_up()

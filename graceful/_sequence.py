@@ -33,7 +33,7 @@ from graceful._signals import forks
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted, off_the_list
 
-__all__ = ["Residence", "Turn", "adopting", "current_turn", "take_turn"]
+__all__ = ["Residence", "Turn", "adopting", "current_turn", "leave_turn", "take_turn"]
 
 
 class Turn:
@@ -177,6 +177,11 @@ _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 def current_turn() -> Turn | None:
     """The turn that the running code belongs to, if any."""
     return _TURN.get()
+
+
+def leave_turn() -> None:
+    """What runs in this context from now on belongs to no turn: a run inside a hook of another app (in a thread) is its own."""
+    _TURN.set(None)
 
 
 @contextlib.contextmanager

@@ -1671,6 +1671,33 @@ def test_two_apps_in_two_threads(app):
     assert (Kind.COMPLETED, Kind.EXCEPTION) == (app.report.cause.kind, other.report.cause.kind)
 
 
+def test_an_app_that_runs_in_a_hook_of_another(app):
+    """In a thread, with the hook's context: what it leaves behind is not the hook's to wait for, nor to cancel."""
+    other = App("other", grace=0.5)
+
+    async def stubborn():
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def leave_one_behind():
+        asyncio.get_running_loop().call_soon(other.stop)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            left = asyncio.create_task(stubborn())  # noqa: F841
+
+    @app.on_shutdown
+    async def run_another():
+        await asyncio.to_thread(other.run, leave_one_behind)
+
+    async def main(): ...
+
+    app.run(main)
+    assert [Verdict.OK] == [outcome.verdict for outcome in app.report.outcomes]
+    assert [Verdict.TIMED_OUT] == [outcome.verdict for outcome in other.report.outcomes]
+
+
 @pytest.mark.parametrize("entrance", ["app.run(main)", "asyncio.run(guest())"])
 def test_hooks_that_gather_all_tasks(program, entrance):
     """Hooks side by side that wait for all other tasks do not wait for each other: none of ours is among them."""
