@@ -260,7 +260,7 @@ class App(Hooks):
         Infinity while the app is not stopping; never negative.
         """
         runner = self._runner
-        return math.inf if runner is None else runner.life.remaining()
+        return math.inf if runner is None else runner.life.turns.remaining()
 
     async def wait_stopping(self) -> None:
         """

@@ -81,7 +81,7 @@ class Guest(Runner):
             elif isinstance(error, asyncio.CancelledError):
                 self.inbox.stop(error)
             else:
-                self.life.fail(error, "the block failed", task=self.life.main)
+                self.life.failures.fail(error, "the block failed", task=self.life.tasks.main)
         finally:
             release()
         cancelled = await self._outlast(self._task)
@@ -106,7 +106,7 @@ class Guest(Runner):
 
         It answers what it has accepted, and then leaves the block; so that is not cancelled as long as there is time.
         """
-        assert self.life.main is not None
+        assert self.life.tasks.main is not None
         await self.life.sleep(math.inf)
         if self._left.is_set() or not ask_owner():
             return

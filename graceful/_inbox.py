@@ -29,7 +29,6 @@ class Inbox:
     Args:
         bound: Called whenever the deadline changes, with the cause; safe in a signal handler.
         force: Called for the request after HURRY; does not return.
-        heed: Called in the loop, soon after anything was posted.
 
     Attributes:
         machine: The state.
@@ -38,6 +37,7 @@ class Inbox:
         late: The cause that came when all was over; `None` if none did.
         knock: Has `decide_all` called in the thread of the run, from another one, even if that is blocked; `None`: it
             is decided when the loop comes to it.
+        heed: Called in the loop, soon after anything was posted.
         loop: What is woken; `None` before it runs.
     """
 
@@ -49,7 +49,6 @@ class Inbox:
         *,
         bound: Callable[[Cause], None],
         force: Callable[[Cause], None],
-        heed: Callable[[], None],
     ) -> None:
         self.machine = Machine(settings.debounce)
         self.cause: Cause | None = None
@@ -57,12 +56,12 @@ class Inbox:
         self.late: Cause | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.knock: Callable[[], None] | None = None
+        self.heed: Callable[[], None]
         self._grace = settings.grace
         self._pace = pace
         self._journal = journal
         self._bound = bound
         self._force = force
-        self._heed = heed
         self._posted: deque[tuple[Sighting, Cause, Failure | None]] = deque()
         self._deciding = False
         self._thread = threading.get_ident()
@@ -90,7 +89,7 @@ class Inbox:
         """Have the loop heed what is new."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # closed meanwhile: nobody is left to wake
-                self.loop.call_soon_threadsafe(self._heed)
+                self.loop.call_soon_threadsafe(self.heed)
 
     def enter(self, state: State) -> None:
         """

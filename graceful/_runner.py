@@ -54,10 +54,8 @@ class Runner:
         self.report: Callable[[], Report] | None = None
         self.pace = Pace(time.monotonic, self._guard)
         self.journal = Journal()
-        self.life = Life(hooks, settings, self.pace, self.journal, owns_loop=owns_loop)
-        self.inbox = self.life.inbox = Inbox(
-            settings, self.pace, self.journal, bound=self._bound, force=self._force, heed=self.life.heed
-        )
+        self.inbox = Inbox(settings, self.pace, self.journal, bound=self._bound, force=self._force)
+        self.life = Life(hooks, settings, self.pace, self.journal, self.inbox, owns_loop=owns_loop)
         self._settings = settings
         self._watchdog: Watchdog | None = None
         self._alarm: Alarm | None = None
@@ -94,7 +92,7 @@ class Runner:
                 try:
                     loop = (loop_factory or asyncio.new_event_loop)()
                 except Unblocked as error:  # nothing was started, so there is nothing to clean up
-                    self.life.unblocked(error, "loop_factory")
+                    self.life.turns.unblocked(error, "loop_factory")
                     return self.conclude(), None
                 stack.callback(_close_loop, loop)
                 if debug is not None:
@@ -170,7 +168,7 @@ class Runner:
             except Unblocked:
                 continue  # it came to the loop's own code; what was to be unblocked is over
             except BaseException as error:
-                self.life.fail(error, "raised out of the loop")
+                self.life.failures.fail(error, "raised out of the loop")
             else:
                 if not life.done():
                     self.inbox.stop()  # somebody called loop.stop(): it stops after the cleanup
@@ -232,7 +230,7 @@ class Runner:
             self._alarm.expect((cause.at + self.pace.deadline) / 2)
 
     def _take_alarm(self) -> None:
-        self._alarm = Alarm(self.life.allowed, self.inbox.wake)
+        self._alarm = Alarm(self.life.turns.allowed, self.inbox.wake)
         self.pace.expect = self._alarm.expect
 
     def _guard(self, begins: bool) -> None:
@@ -263,7 +261,7 @@ class Runner:
 
     def _say_last_words(self, what: str) -> None:
         try:
-            rows = [*self.life.still_running(), *thread_lines()]
+            rows = [*self.life.turns.still_running(), *thread_lines()]
         except Exception as error:  # whatever a hook is called, or its frames look like: the end must come
             rows = [f"(where it stands cannot be told: {error!r})"]
         say("\n  ".join([f"graceful: {what}; still running:", *rows]) + "\n")
@@ -272,7 +270,7 @@ class Runner:
         """Take the loop's exception handler and task factory."""
         seconds, tasks = self._settings.patience, self.life.tasks
         tasks.loop, tasks.patience = loop, None if seconds is None else Patience(loop, seconds)
-        crashes = Crashes(loop, tasks.patience, self._crashed, self.life.note)
+        crashes = Crashes(loop, tasks.patience, self._crashed, self.life.failures.note)
         crashes.attach()
         return crashes
 
@@ -281,7 +279,7 @@ class Runner:
         thrown = self._alarm.raised if self._alarm is not None else []
         untold: dict[tuple[str, ...], Unblocked] = {each.stack: each for each in thrown if not each.told}
         for each in untold.values():  # once, however often it was swallowed
-            self.life.unblocked(each, "code that nobody answers for")
+            self.life.turns.unblocked(each, "code that nobody answers for")
         errors = self.journal.errors
         if errors and isinstance(errors[0], SystemExit):  # which prints nothing, nor what is chained to it
             for error in errors[1:]:
@@ -292,7 +290,7 @@ class Runner:
         message = str(context.get("message", "unhandled exception"))
         # asyncio's own words: `Exception in callback tick() at app.py:7`, `Task exception was never retrieved`
         came = f"in {origin(task)}: {message}" if task is not None else message.replace("Exception in ", "in ", 1)
-        self.life.fail(error, message, context, task, came=came)
+        self.life.failures.fail(error, message, context, task, came=came)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

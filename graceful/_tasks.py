@@ -44,12 +44,15 @@ class Tasks:
         loop: Where they run, once that is known.
         patience: What watches the loop's other tasks; `None`: nothing does.
         supervised: All supervised tasks that have not ended, each with where it came from.
+        main: The task that main runs in; `None`: there is none, or it has not begun.
+        failed: Called with a supervised task that has failed, how it was made, and its exception.
     """
 
-    def __init__(self, failed: Callable[[asyncio.Task[Any], str, BaseException], None]) -> None:
+    def __init__(self) -> None:
         self.supervised: dict[asyncio.Task[Any], str] = {}
         self.draining: set[asyncio.Task[Any]] = set()
-        self._failed = failed
+        self.main: asyncio.Future[Any] | None = None
+        self.failed: Callable[[asyncio.Task[Any], str, BaseException], None]
         self.loop: asyncio.AbstractEventLoop
         self.patience: Patience | None = None
         # Once: a bound method and a copy of the context for each task would be 64 bytes for each.
@@ -83,7 +86,7 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         made = self.supervised.pop(task, None)
         if made is not None and not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(task, made, error)
+            self.failed(task, made, error)
 
     def release(self, task: asyncio.Task[Any]) -> None:
         """It is no longer ours to wait for, or to stop."""

@@ -22,13 +22,16 @@ import graceful
 #: each other. Whoever adds a room decides here where it belongs.
 FLOORS = {
     # the shop window
-    "__init__": 9,
+    "__init__": 11,
     # the face: decorators, entrances, the default app
-    "_app": 8,
+    "_app": 10,
     # the heart: who owns loop, signals and process; the life inside the loop
-    "_guest": 7,
-    "_runner": 6,
-    "_life": 5,
+    "_guest": 9,
+    "_runner": 8,
+    "_life": 7,
+    # what fails, and who runs now
+    "_failures": 6,
+    "_turns": 5,
     # order: one sighting after the other, one hook after the other, every task to its end
     "_inbox": 4,
     "_walk": 4,
@@ -90,7 +93,18 @@ PUBLIC = [
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
 BROUGHT = {"__future__", "gc"}
 #: What is imported with the first run only.
-LATE_ROOMS = {"_guest", "_runner", "_life", "_walk", "_sequence", "_watchdog", "_crashes", "_patience"}
+LATE_ROOMS = {
+    "_guest",
+    "_runner",
+    "_life",
+    "_failures",
+    "_turns",
+    "_walk",
+    "_sequence",
+    "_watchdog",
+    "_crashes",
+    "_patience",
+}
 
 HOUSE = Path(graceful.__file__).parent
 ROOMS = sorted(path.relative_to(HOUSE).with_suffix("").as_posix() for path in HOUSE.rglob("*.py"))
