@@ -24,10 +24,10 @@ from graceful._journal import Journal
 from graceful._machine import Sighting
 from graceful._model import Cause, Failure, Kind, Settings, note
 from graceful._pace import Pace
-from graceful._sequence import Turn, adopting
 from graceful._signals import forks
 from graceful._stacks import origin, strip_our_frames
 from graceful._tasks import Tasks
+from graceful._turn import Turn, adopting
 from graceful._turns import Turns
 
 __all__ = ["Failures"]

@@ -28,10 +28,11 @@ from graceful._machine import Sighting, State
 from graceful._model import Cause, Kind, Settings, Verdict
 from graceful._pace import Pace, resolve
 from graceful._plan import Plan, plan, startups_of
-from graceful._sequence import Residence, Turn, adopting, current_turn, leave_turn
+from graceful._residence import Residence
 from graceful._stacks import await_chain
 from graceful._stragglers import stragglers
 from graceful._tasks import Tasks, Unlisted, off_the_list
+from graceful._turn import Turn, adopting, current_turn, set_turn
 from graceful._turns import Turns
 from graceful._walk import walk
 
@@ -163,7 +164,7 @@ class Life:
         Args:
             go: Called when the start is over, to start main; not called if the program was told to stop before.
         """
-        leave_turn()
+        set_turn(None)  # a run in a thread may have been begun by a hook of another app, in whose context it is
         self._inbox.decide_all()
         self._warn_of_timeouts()
         await self._start_up()
@@ -360,7 +361,9 @@ class Life:
             self._journal.outcomes.append((hook.name, Verdict.SKIPPED, hook.code, hook.stage, time.monotonic()))
             return None
         turn = Turn(hook, self._pace, "cleanup", behind)
-        turn.offered, turn.residence = (self._inbox.cause,), residence
+        turn.offered = (self._inbox.cause,)
+        if residence is not None:
+            turn.resume = residence.leave
         if hook.stage is Stage.DRAIN:
             turn.stage, turn.limit = "drain", self._drain_limit
         self.turns.begin(turn)

@@ -21,10 +21,10 @@ from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._model import Verdict, describe, note
 from graceful._pace import Pace
-from graceful._sequence import Turn, current_turn, take_turn
 from graceful._stacks import await_chain, busy_threads, tip
 from graceful._stragglers import leave_behind
 from graceful._tasks import Tasks
+from graceful._turn import Turn, current_turn, take_turn
 
 __all__ = ["Turns"]
 

@@ -21,8 +21,8 @@ from graceful._alarm import Unblocked
 from graceful._hook import Hook
 from graceful._pace import Pace
 from graceful._plan import Plan
-from graceful._sequence import Turn
 from graceful._tasks import Unlisted, off_the_list
+from graceful._turn import Turn
 
 __all__ = ["walk"]
 

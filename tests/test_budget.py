@@ -21,7 +21,7 @@ from graceful._hooks import Hooks
 from graceful._model import Outcome, Verdict
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._sequence import Turn, take_turn
+from graceful._turn import Turn, take_turn
 from graceful._walk import walk
 
 #: Seconds by which sums of floats may be off. No loop is that punctual.

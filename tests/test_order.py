@@ -20,7 +20,7 @@ from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hook import Hook
 from graceful._pace import Pace
 from graceful._plan import plan
-from graceful._sequence import Turn, adopting, take_turn
+from graceful._turn import Turn, adopting, take_turn
 from graceful._walk import walk
 
 #: Seconds by which sums of floats may be off.

@@ -16,8 +16,8 @@ import pytest
 
 import graceful
 from graceful import Outcome
-from graceful._sequence import Turn
 from graceful._stacks import place
+from graceful._turn import Turn
 
 T = TypeVar("T")
 

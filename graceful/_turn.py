@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import math
 import sys
 from collections.abc import Callable, Generator
@@ -23,17 +22,17 @@ from typing import Any
 
 from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
-from graceful._errors import HookError, HookTimeout
+from graceful._errors import HookTimeout
 from graceful._exit import end_child
 from graceful._hook import Hook
 from graceful._model import Verdict
 from graceful._overlay import cover
-from graceful._pace import Pace, resolve
+from graceful._pace import Pace
 from graceful._signals import forks
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted, off_the_list
 
-__all__ = ["Residence", "Turn", "adopting", "current_turn", "leave_turn", "take_turn"]
+__all__ = ["Turn", "adopting", "current_turn", "set_turn", "take_turn"]
 
 
 class Turn:
@@ -46,7 +45,7 @@ class Turn:
 
     Attributes:
         offered: What the hook is called with, as far as it takes it.
-        residence: Where it lives, if it is the second half of a resource; `None`: a task is still to be made.
+        resume: Starts it where it lives, if it is the second half of a resource; `None`: it is given a task of its own.
         holds: Says whether a task is in a critical block, and so not to be cut; `None`: none is.
         limit: Says when its stage must be over, whatever the budget would allow; `None`: nothing more.
         task: The task it runs in, once it was started.
@@ -61,7 +60,7 @@ class Turn:
     """
 
     offered: tuple[Any, ...] = ()
-    residence: Residence | None = None
+    resume: Callable[[Turn], asyncio.Task[None]] | None = None
     holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
     limit: Callable[[], float] | None = None
     task: asyncio.Task[None] | None = None
@@ -141,14 +140,14 @@ class Turn:
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
-        Run the hook in a task of its own, or where it lives.
+        Run the hook, in a task of its own unless it has one.
 
         Args:
             limit: A time at which it has to be over at the latest; `None`: to be asked for.
         """
         self._pace.expect(self.until() if limit is None else limit)
-        if self.residence is not None:
-            return self.residence.leave(self)
+        if self.resume is not None:
+            return self.resume(self)
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
         name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
         self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
@@ -179,9 +178,9 @@ def current_turn() -> Turn | None:
     return _TURN.get()
 
 
-def leave_turn() -> None:
-    """What runs in this context from now on belongs to no turn: a run inside a hook of another app (in a thread) is its own."""
-    _TURN.set(None)
+def set_turn(turn: Turn | None) -> None:
+    """What runs in this context from now on belongs to this turn; `None`: to none."""
+    _TURN.set(turn)
 
 
 @contextlib.contextmanager
@@ -204,93 +203,6 @@ def adopting() -> Generator[None, None, None]:
         yield
     finally:
         uncover()
-
-
-class Residence:
-    """
-    A resource, living in one task from its first half to its second.
-
-    One task, so that an `async with`, a `TaskGroup` or a cancel scope around the `yield` is left by the task that
-    entered it, and so that a child that fails inside such a group cancels the resource and nothing else.
-    """
-
-    def __init__(self, hook: Hook) -> None:
-        loop = asyncio.get_running_loop()
-        self.hook = hook
-        self.entered: asyncio.Future[None] = loop.create_future()
-        self._leave: asyncio.Future[Turn] = loop.create_future()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def inside(self) -> bool:
-        """Whether its first half is over and its second is owed."""
-        return not self.task.done() and self.entered.done()
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """The task it lives in, once it was told to enter."""
-        assert self._task is not None
-        return self._task
-
-    def enter(self, turn: Turn) -> asyncio.Task[None]:
-        """Start its first half; `entered` is done when that is over, whatever came of it."""
-        self._task = turn.task = off_the_list(Unlisted(self._live(turn), name=f"graceful {self.hook.name}"))
-        self.task.add_done_callback(lambda _: resolve(self.entered, None))
-        return self.task
-
-    def leave(self, turn: Turn) -> asyncio.Task[None]:
-        """Start its second half; the task is done when that is over."""
-        turn.task = self.task
-        if not self._leave.done():
-            self._leave.set_result(turn)
-        return self.task
-
-    async def _live(self, turn: Turn) -> None:
-        generator = self.hook.function()
-        try:
-            if not await self._step(generator):
-                raise HookError(f"{self.hook} must yield once, and ended before its yield")
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            turn.raised(error)
-            return
-        resolve(self.entered, None)
-        try:
-            turn = await self._leave
-        except asyncio.CancelledError as cancelled:
-            # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
-            await self._throw(generator, cancelled)
-            return
-        _TURN.set(turn)
-        try:
-            if await self._step(generator):
-                await self._throw(generator, GeneratorExit())
-                raise HookError(f"{self.hook} must yield once, and came to a second yield")
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            turn.raised(error)
-
-    async def _step(self, generator: Any) -> bool:
-        """Go on to the next yield; `False` if there is none."""
-        try:
-            if inspect.isasyncgen(generator):
-                await anext(generator)
-            else:
-                next(generator)
-        except (StopAsyncIteration, StopIteration):
-            return False
-        return True
-
-    async def _throw(self, generator: Any, error: BaseException) -> None:
-        try:
-            if inspect.isasyncgen(generator):
-                await generator.athrow(error)
-            else:
-                generator.throw(error)
-        except (StopAsyncIteration, StopIteration, GeneratorExit):
-            pass
 
 
 async def take_turn(

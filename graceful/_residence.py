@@ -1,0 +1,108 @@
+"""
+Residences: where resources live, each in one task from its first half to its second.
+
+One task, so that an `async with`, a `TaskGroup` or a cancel scope around the `yield` is left by the task that entered it,
+and so that a child that fails inside such a group cancels the resource and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from graceful._errors import HookError
+from graceful._hook import Hook
+from graceful._pace import resolve
+from graceful._tasks import Unlisted, off_the_list
+from graceful._turn import Turn, set_turn
+
+__all__ = ["Residence"]
+
+
+class Residence:
+    """
+    A resource that was entered, or is about to be.
+
+    Attributes:
+        hook: Its generator function.
+        entered: Done when its first half is over, whatever came of it.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        loop = asyncio.get_running_loop()
+        self.hook = hook
+        self.entered: asyncio.Future[None] = loop.create_future()
+        self._leave: asyncio.Future[Turn] = loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether its first half is over and its second is owed."""
+        return not self.task.done() and self.entered.done()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task it lives in, once it was told to enter."""
+        assert self._task is not None
+        return self._task
+
+    def enter(self, turn: Turn) -> asyncio.Task[None]:
+        """Start its first half."""
+        self._task = turn.task = off_the_list(Unlisted(self._live(turn), name=f"graceful {self.hook.name}"))
+        self.task.add_done_callback(lambda _: resolve(self.entered, None))
+        return self.task
+
+    def leave(self, turn: Turn) -> asyncio.Task[None]:
+        """Start its second half; the task is done when that is over."""
+        turn.task = self.task
+        if not self._leave.done():
+            self._leave.set_result(turn)
+        return self.task
+
+    async def _live(self, turn: Turn) -> None:
+        generator = self.hook.function()
+        try:
+            if not await self._step(generator):
+                raise HookError(f"{self.hook} must yield once, and ended before its yield")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            turn.raised(error)
+            return
+        resolve(self.entered, None)
+        try:
+            turn = await self._leave
+        except asyncio.CancelledError as cancelled:
+            # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
+            await self._throw(generator, cancelled)
+            return
+        set_turn(turn)
+        try:
+            if await self._step(generator):
+                await self._throw(generator, GeneratorExit())
+                raise HookError(f"{self.hook} must yield once, and came to a second yield")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            turn.raised(error)
+
+    async def _step(self, generator: Any) -> bool:
+        """Go on to the next yield; `False` if there is none."""
+        try:
+            if inspect.isasyncgen(generator):
+                await anext(generator)
+            else:
+                next(generator)
+        except (StopAsyncIteration, StopIteration):
+            return False
+        return True
+
+    async def _throw(self, generator: Any, error: BaseException) -> None:
+        try:
+            if inspect.isasyncgen(generator):
+                await generator.athrow(error)
+            else:
+                generator.throw(error)
+        except (StopAsyncIteration, StopIteration, GeneratorExit):
+            pass
