@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from virtual import VirtualLoop, outcome_of
+from virtual import VirtualLoop, walk_hooks
 
 from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
 from graceful._hook import Hook
@@ -176,20 +176,7 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
         loop = asyncio.get_running_loop()
         pace = Pace(loop.time)
         pace.bring_forward(0.0, grace, hurried=False)
-
-        async def watch(turn: Turn) -> None:
-            await take_turn(turn, turn.task, pace)
-            outcomes.append(outcome_of(turn))
-
-        await walk(
-            plan([*collection._hooks()]),
-            deque(),
-            pace,
-            begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
-            watch=watch,
-            ended=lambda turn: outcomes.append(outcome_of(turn)),
-            spoilt=pytest.fail,
-        )
+        await walk_hooks(collection, pace, outcomes.append)
         ended = loop.time()
         while HELD:
             HELD.pop().set_result(None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,15 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from virtual import outcome_of, run_virtually
+from virtual import run_virtually, walk_hooks
 
 from graceful import App, Hooks, HookTimeout, Outcome, Verdict
 from graceful._budget import HURRY, MOMENT, RESERVE
 from graceful._hook import Hook
 from graceful._pace import Pace
-from graceful._plan import plan
-from graceful._turn import Turn, adopting, take_turn
-from graceful._walk import walk
+from graceful._turn import adopting
 
 #: Seconds by which sums of floats may be off.
 TINY = 1e-6
@@ -130,8 +127,7 @@ class Stage:
         for future in self._held:
             if not future.done():
                 future.set_result(None)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(60)  # those that unwind, too
 
     def register(self, register: Callable[..., Any], scripts: Iterable[Scripted], **how: Any) -> None:
         """Register them by `register(after=, timeout=)(function)`; `how` is passed on to `function`."""
@@ -151,7 +147,7 @@ def play(
     stage = Stage()
     collection = Hooks()
     stage.register(collection.on_shutdown, scripts)
-    acquired = deque(Hook(stage.function(script), "cleanup") for script in pushed)
+    acquired = [Hook(stage.function(script), "cleanup") for script in pushed]
 
     async def walked() -> Walked:
         loop = asyncio.get_running_loop()
@@ -165,26 +161,13 @@ def play(
         if hurried_at is not None:
             loop.call_later(hurried_at, hurry)
 
-        def ended(turn: Turn) -> None:
-            outcome = outcome_of(turn)
+        def told(outcome: Outcome) -> None:
             assert outcome.hook not in stage.walked.outcomes
             stage.walked.outcomes[outcome.hook] = outcome
             stage.walked.ends[outcome.hook] = loop.time()
 
-        async def watch(turn: Turn) -> None:
-            await take_turn(turn, turn.task, pace)
-            ended(turn)
-
         with adopting():
-            await walk(
-                plan([*collection._hooks()]),
-                acquired,
-                pace,
-                begin=lambda hook, behind: Turn(hook, pace, "cleanup", behind),
-                watch=watch,
-                ended=ended,
-                spoilt=pytest.fail,
-            )
+            await walk_hooks(collection, pace, told, acquired)
         stage.walked.over = loop.time()
         await stage.let_go()
         return stage.walked

@@ -8,16 +8,21 @@ import importlib
 import pkgutil
 import selectors
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 
 import graceful
-from graceful import Outcome
+from graceful import Hooks, Outcome
+from graceful._hook import Hook
+from graceful._pace import Pace
+from graceful._plan import plan
 from graceful._stacks import place
-from graceful._turn import Turn
+from graceful._turn import Turn, take_turn
+from graceful._walk import walk
 
 T = TypeVar("T")
 
@@ -29,6 +34,24 @@ def outcome_of(turn: Turn) -> Outcome:
     """What the journal makes of a turn that is over."""
     hook, verdict, code, *more = turn.end()
     return Outcome(hook, verdict, place(code), *more)
+
+
+async def walk_hooks(hooks: Hooks, pace: Pace, told: Callable[[Outcome], None], pushed: Iterable[Hook] = ()) -> None:
+    """Walk the cleanup hooks of a collection, without an app; `pushed` are those acquired before."""
+
+    def ended(turn: Turn) -> None:
+        told(outcome_of(turn))
+
+    async def watch(turn: Turn) -> None:
+        assert turn.task is not None
+        await take_turn(turn, turn.task, pace)
+        ended(turn)
+
+    def begin(hook: Hook, behind: int) -> Turn:
+        return Turn(hook, pace, "cleanup", behind)
+
+    order = plan([*hooks._hooks()])
+    await walk(order, deque(pushed), pace, begin=begin, watch=watch, ended=ended, spoilt=pytest.fail)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
