@@ -33,10 +33,20 @@ from typing import Any, NoReturn
 
 from graceful._errors import Interrupted
 from graceful._machine import Action, Machine, Sighting
-from graceful._signals import default_signals, undo_in_child
+from graceful._signals import default_signals, forks, undo_in_child
 from graceful._stacks import thread_lines
 
-__all__ = ["EX_SOFTWARE", "die_by", "die_if_uncaught", "end_child", "end_in_time", "exit_now", "flush_stdio", "say"]
+__all__ = [
+    "EX_SOFTWARE",
+    "die_by",
+    "die_if_uncaught",
+    "end_child",
+    "end_if_forked",
+    "end_in_time",
+    "exit_now",
+    "flush_stdio",
+    "say",
+]
 
 #: sysexits.h: an internal software error. The status of a process that could not end by itself in time.
 EX_SOFTWARE = 70
@@ -94,6 +104,12 @@ def end_child(error: BaseException) -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
     code = error.code if isinstance(error, SystemExit) else 1
     exit_now(code if isinstance(code, int) else int(code is not None))
+
+
+def end_if_forked(before: int, error: BaseException | None = None) -> None:
+    """End this process as `end_child` does, with this error, if it was forked since `forks()` was `before`."""
+    if forks() != before:
+        end_child(error or SystemExit(0))
 
 
 def _flush() -> None:

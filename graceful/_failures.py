@@ -17,7 +17,7 @@ from typing import Any
 from graceful._alarm import Unblocked, sift
 from graceful._budget import half_of_rest
 from graceful._errors import Interrupted
-from graceful._exit import end_child
+from graceful._exit import end_if_forked
 from graceful._hook import Hook
 from graceful._inbox import Inbox
 from graceful._journal import Journal
@@ -37,6 +37,7 @@ class Failures:
     """
     Args:
         hooks: The `on_exception` hooks, in the order of registration.
+        tasks: The supervised ones, whose failures come here.
     """
 
     def __init__(
@@ -85,9 +86,7 @@ class Failures:
             return
         ours, theirs = sift(error)
         for each in ours:
-            tasks = self._tasks
-            what = message if task is None else "main" if task is tasks.main else tasks.label(task)
-            self._turns.unblocked(each, what)
+            self._turns.unblocked(each, message if task is None else self._label(task))
         if theirs is None:
             return
         error, at = theirs, time.monotonic()
@@ -106,17 +105,19 @@ class Failures:
         """A supervised task has failed, and so has the program."""
         self.fail(error, f"task {task.get_name()!r} failed", {"task": task}, task, came=f"in {origin(task, made)}")
 
-    def note(self, context: dict[str, Any]) -> None:
-        """The loop reported what is no failure of the program: one connection of many, a warning."""
+    def keep(self, context: dict[str, Any]) -> None:
+        """For the report only: what the loop told is no failure of the program, but of one connection of many, say."""
         error = context.get("exception")
         if error is not None:
             failure = Failure(error, str(context.get("message", "")), context, at=time.monotonic())
             self._journal.failures.append(failure)
 
+    def _label(self, task: asyncio.Task[Any]) -> str:
+        return "main" if task is self._tasks.main else self._tasks.label(task)
+
     def end_if_forked(self, error: BaseException) -> None:
         """A forked child that comes here fell out of its parent's work: the parent's hooks are not for it to run."""
-        if forks() != self._forks:
-            end_child(error)
+        end_if_forked(self._forks, error)
 
     # --- handled ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Failures:
             raised += [] if turn.error is None else [turn.error]
         return dealt_with, raised
 
-    # --- of our own ------------------------------------------------------------------------------------------------
+    # --- in our own steps ------------------------------------------------------------------------------------------
 
     async def regardless(self, step: Coroutine[Any, Any, None]) -> None:
         """The last resort: whatever goes wrong in a step of our own, the next one is taken, and the error is raised."""

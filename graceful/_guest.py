@@ -127,8 +127,8 @@ class Guest(Runner):
         return cancelled
 
     async def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.inbox.loop = loop
         crashes = self.watch(loop)
+        self.inbox.loop = loop
         try:
             await self.life.live(self._open)
             self.say_the_rest()

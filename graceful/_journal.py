@@ -10,7 +10,7 @@ from typing import Any
 
 from graceful._model import Cause, Failure, Outcome
 from graceful._report import Report, exit_status
-from graceful._stacks import place
+from graceful._stacks import short_path
 
 __all__ = ["Journal"]
 
@@ -44,14 +44,15 @@ class Journal:
         """All of it, as it is now; made into a fact to keep when somebody asks for the first time, for most never do."""
         status, causes, failures = exit_status(raised), tuple(self.causes), tuple(self.failures)
         entries = tuple(self.outcomes)
+        files = {entry[2].co_filename for entry in entries if isinstance(entry[2], CodeType)}
+        paths = {file: short_path(file) for file in files}  # now: the working directory may change
+
+        def place(where: CodeType | str | None) -> str:
+            return f"{paths[where.co_filename]}:{where.co_firstlineno}" if isinstance(where, CodeType) else where or "?"
 
         @functools.cache
         def report() -> Report:
-            outcomes = tuple(Outcome(hook, verdict, _place(where), *more) for hook, verdict, where, *more in entries)
+            outcomes = tuple(Outcome(hook, verdict, place(where), *more) for hook, verdict, where, *more in entries)
             return Report(cause, causes, outcomes, failures, took, status)
 
         return report
-
-
-def _place(where: CodeType | str | None) -> str:
-    return where if isinstance(where, str) else place(where)

@@ -32,7 +32,7 @@ from graceful._residence import Residence
 from graceful._stacks import await_chain
 from graceful._stragglers import stragglers
 from graceful._tasks import Tasks, Unlisted, off_the_list
-from graceful._turn import Turn, adopting, current_turn, set_turn
+from graceful._turn import Turn, adopting
 from graceful._turns import Turns
 from graceful._walk import walk
 
@@ -107,8 +107,7 @@ class Life:
 
     def acquire(self, hook: Hook) -> None:
         """Release it in the cleanup; not before the hook has ended that acquires it."""
-        if self.turns.under_way:
-            hook.owner = current_turn()
+        hook.owner = self.turns.current()
         self.pushed.append(hook)
 
     @property
@@ -164,7 +163,6 @@ class Life:
         Args:
             go: Called when the start is over, to start main; not called if the program was told to stop before.
         """
-        set_turn(None)  # a run in a thread may have been begun by a hook of another app, in whose context it is
         self._inbox.decide_all()
         self._warn_of_timeouts()
         await self._start_up()

@@ -15,7 +15,7 @@ from graceful._errors import HookError
 from graceful._hook import Hook
 from graceful._pace import resolve
 from graceful._tasks import Unlisted, off_the_list
-from graceful._turn import Turn, set_turn
+from graceful._turn import Turn
 
 __all__ = ["Residence"]
 
@@ -25,7 +25,7 @@ class Residence:
     A resource that was entered, or is about to be.
 
     Attributes:
-        hook: Its generator function.
+        hook: What makes it: a hook whose function is a generator's.
         entered: Done when its first half is over, whatever came of it.
     """
 
@@ -62,13 +62,8 @@ class Residence:
 
     async def _live(self, turn: Turn) -> None:
         generator = self.hook.function()
-        try:
-            if not await self._step(generator):
-                raise HookError(f"{self.hook} must yield once, and ended before its yield")
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            turn.raised(error)
+        await turn.carry(self._enter(generator))
+        if turn.error is not None:
             return
         resolve(self.entered, None)
         try:
@@ -77,15 +72,16 @@ class Residence:
             # Who cancels it here is a group or a scope around the yield: it must see the cancellation to end.
             await self._throw(generator, cancelled)
             return
-        set_turn(turn)
-        try:
-            if await self._step(generator):
-                await self._throw(generator, GeneratorExit())
-                raise HookError(f"{self.hook} must yield once, and came to a second yield")
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            turn.raised(error)
+        await turn.carry(self._exit(generator))
+
+    async def _enter(self, generator: Any) -> None:
+        if not await self._step(generator):
+            raise HookError(f"{self.hook} must yield once, and ended before its yield")
+
+    async def _exit(self, generator: Any) -> None:
+        if await self._step(generator):
+            await self._throw(generator, GeneratorExit())
+            raise HookError(f"{self.hook} must yield once, and came to a second yield")
 
     async def _step(self, generator: Any) -> bool:
         """Go on to the next yield; `False` if there is none."""

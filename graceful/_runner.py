@@ -176,9 +176,9 @@ class Runner:
             life.result()
 
     async def _live(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any] | None) -> None:
-        self.inbox.loop = loop
         executor = DefaultExecutor(loop)
         crashes = self.watch(loop)
+        self.inbox.loop = loop
         if self._watchdog is not None:
             self._watchdog.attach()
         try:
@@ -230,8 +230,9 @@ class Runner:
             self._alarm.expect((cause.at + self.pace.deadline) / 2)
 
     def _take_alarm(self) -> None:
-        self._alarm = Alarm(self.life.turns.allowed, self.inbox.wake)
-        self.pace.expect = self._alarm.expect
+        alarm = Alarm(self.life.turns.allowed, self.inbox.wake)
+        self.pace.expect = alarm.expect
+        self._alarm = alarm
 
     def _guard(self, begins: bool) -> None:
         if self._alarm is None:
@@ -270,7 +271,7 @@ class Runner:
         """Take the loop's exception handler and task factory."""
         seconds, tasks = self._settings.patience, self.life.tasks
         tasks.loop, tasks.patience = loop, None if seconds is None else Patience(loop, seconds)
-        crashes = Crashes(loop, tasks.patience, self._crashed, self.life.failures.note)
+        crashes = Crashes(loop, tasks.patience, self._crashed, self.life.failures.keep)
         crashes.attach()
         return crashes
 

@@ -51,7 +51,11 @@ _forks = 0
 
 
 def forks() -> int:
-    """How many forks led to this process: it is another one if that has changed. `os.getpid` is a system call."""
+    """
+    How often this process, or one that it descends from, was forked: it is another one if that has changed.
+
+    Counted, because `os.getpid` is a system call; a C library that forks without telling Python is not seen.
+    """
     return _forks
 
 
@@ -178,8 +182,10 @@ class SignalHandlers:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _reset_in_child() -> None:
+def _begin_child() -> None:
     """
+    Count the fork, and reset what was taken.
+
     On 3.11 the child would also share the parent's wakeup fd, and a signal to it would run the handler in the parent.
 
     May this run in a thread? Yes, and after a fork that thread is the child's main thread.
@@ -195,4 +201,4 @@ def _reset_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_in_child)
+    os.register_at_fork(after_in_child=_begin_child)

@@ -133,17 +133,26 @@ def _is_ours(code: CodeType) -> bool:
     return os.path.dirname(code.co_filename) == _OURS[0]
 
 
+#: Where this package calls what need not have a frame, or only some of the standard library's, and is prepared for an
+#: exception there.
+_CALLING = {
+    ("graceful._runner", "_drive"),
+    ("graceful._hook", "__call__"),
+    ("graceful._residence", "_step"),
+    ("graceful._console", "_tell"),
+}
+
+
 def may_interrupt(frame: FrameType | None) -> bool:
     """
     Whether an exception raised in `frame` hits somebody's code, and not a piece of this package at work.
 
-    Walking out past the standard library, one comes to somebody's code, or to ours. Ours calls what need not have a frame,
-    or only some of the standard library's, in these few places, and is prepared for an exception there.
+    Walking out past the standard library, one comes to somebody's code, or to ours.
     """
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if module.startswith("graceful."):
-            return frame.f_code.co_name in ("_drive", "__call__", "_step", "_tell")
+            return (module, frame.f_code.co_name) in _CALLING
         if not _is_loop_code(frame) and not _is_standard(frame.f_code.co_filename):
             return True
         frame = frame.f_back

@@ -16,14 +16,14 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
 from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookTimeout
-from graceful._exit import end_child
+from graceful._exit import end_if_forked
 from graceful._hook import Hook
 from graceful._model import Verdict
 from graceful._overlay import cover
@@ -32,7 +32,7 @@ from graceful._signals import forks
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
 from graceful._tasks import Unlisted, off_the_list
 
-__all__ = ["Turn", "adopting", "current_turn", "set_turn", "take_turn"]
+__all__ = ["Turn", "adopting", "current_turn", "take_turn"]
 
 
 class Turn:
@@ -79,6 +79,7 @@ class Turn:
         self.tasks: set[asyncio.Future[Any]] = set()
         self.began = pace.clock()
         self._pace = pace
+        self._loop = asyncio.get_running_loop()
 
     def until(self) -> float:
         """When its time is up, on the pace's clock."""
@@ -113,30 +114,33 @@ class Turn:
             self.error = strip_our_frames(error)
 
     def adopt(self, task: asyncio.Future[Any]) -> None:
-        """A task was created by the hook, or by one that it created."""
-        if not task.done():
+        """A task was created by the hook, or by one that it created; one in another loop, of a thread, is not its own."""
+        if not task.done() and task.get_loop() is self._loop:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def carry(self) -> None:
+    async def carry(self, steps: Awaitable[object] | None = None) -> None:
         """
         Run the hook, in a context that tells its children whose they are, and keep what comes of it.
 
-        Only a cancellation leaves: SystemExit would stop the loop.
+        SystemExit and its like, which would stop the loop, do not leave; a cancellation does, and an error that comes when
+        the outcome was told, because that is a failure of its own, and watched like that of any task.
+
+        Args:
+            steps: What to run, where that is but a part of the hook; `None`: all of it.
         """
         _TURN.set(self)
         before = forks()
         try:
-            self.value = await self.hook(*self.offered)
+            self.value = await (self.hook(*self.offered) if steps is None else steps)
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)
             raise
         except BaseException as error:
             if self.given_up and isinstance(error, Exception):
-                raise  # its outcome was told: this is a failure of its own, and watched like that of any task
+                raise
             self.raised(error)
-        if forks() != before:
-            end_child(self.error or SystemExit(0))
+        end_if_forked(before, self.error)
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
@@ -149,8 +153,8 @@ class Turn:
         if self.resume is not None:
             return self.resume(self)
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
-        name, loop = f"graceful {self.hook.name}", asyncio.get_running_loop()
-        self.task = off_the_list(Unlisted(self.carry(), loop=loop, name=name, **_EAGER))
+        name = f"graceful {self.hook.name}"
+        self.task = off_the_list(Unlisted(self.carry(), loop=self._loop, name=name, **_EAGER))
         return self.task
 
     def ended_at_once(self) -> bool:
@@ -176,11 +180,6 @@ _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 def current_turn() -> Turn | None:
     """The turn that the running code belongs to, if any."""
     return _TURN.get()
-
-
-def set_turn(turn: Turn | None) -> None:
-    """What runs in this context from now on belongs to this turn; `None`: to none."""
-    _TURN.set(turn)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Turns:
         owns_loop: Whether all code in the loop is ours to unblock, or only that of hooks and supervised tasks.
 
     Attributes:
-        under_way: Those that have begun, and have not been told.
+        under_way: Those that have begun and are not over.
         starting: The startup hook that runs now, if one does; it is cut short when the program is told to stop.
         cancel_began: When the tasks were asked to end, on the pace's clock.
     """
@@ -86,11 +86,11 @@ class Turns:
     # --- from its begin to what is told of it ----------------------------------------------------------------------
 
     def begin(self, turn: Turn) -> None:
-        """It is under way; to be called before it starts, because it may block at once."""
+        """It is under way; to be called before it starts, because it may block at once. Once more does nothing."""
         self.under_way.add(turn)
 
     def end(self, turn: Turn) -> None:
-        """It is over."""
+        """It is over; how it ended is kept for the report."""
         self.under_way.discard(turn)
         self._journal.outcomes.append(turn.end())
 
@@ -113,7 +113,7 @@ class Turns:
         if turn.verdict is Verdict.TIMED_OUT:
             for late in (task, *turn.tasks):
                 self.leave(late)
-        _tell(turn)
+        _tell_of(turn)
 
     # --- what does not end in time ---------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Turns:
         return [f"{what} at {tip(stack)}" if stack else what for what, stack in stuck]
 
 
-def _tell(turn: Turn) -> None:
+def _tell_of(turn: Turn) -> None:
     what = f"{turn.stage} hook {turn.hook}"
     if turn.error is not None:
         note(turn.error, f"in {what}")

@@ -105,13 +105,13 @@ class _Order:
 
     def more(self) -> bool:
         """Whether there is one that may start; none may while something that was pushed is released."""
-        return self._released is None and (bool(self._sorter.ready) or (bool(self._pushed) and self._is_unused()))
+        return self._released is None and (bool(self._sorter.ready) or self._is_unused())
 
     def next(self) -> Hook | None:
         """The next one, which is under way from now on; `None`: none may start now."""
         if self._released is not None:
             return None
-        if self._pushed and self._is_unused():
+        if self._is_unused():
             hook = self._released = self._pushed.pop()
             self.behind = len(self._pushed) + self._deepest
         elif self._sorter.ready:
@@ -123,9 +123,11 @@ class _Order:
         return hook
 
     def _is_unused(self) -> bool:
-        """Of what was pushed last: whether who pushed it has ended, or was no hook of ours and none runs now."""
+        """Whether something was pushed, and who pushed it has ended, or was no hook of ours and none runs now."""
+        if not self._pushed or not self._under_way:
+            return bool(self._pushed)
         owner = self._pushed[-1].owner
-        return not self._under_way or (owner is not None and owner.ended)
+        return owner is not None and owner.ended
 
     def over(self, hook: Hook) -> None:
         """It has ended: who waited for it may start."""

@@ -692,12 +692,15 @@ def test_an_exception_hook_that_blocks(program, loop):
     assert ended.took < GRACE + 2
 
 
-def test_a_startup_hook_that_blocks(program, loop):
-    """A startup hook that blocks beyond its timeout is unblocked: the start has failed."""
-    text = """
+@pytest.mark.parametrize("kind", ["on_startup", "resource"])
+def test_a_startup_hook_that_blocks(program, loop, kind):
+    """A startup hook that blocks beyond its timeout is unblocked: the start has failed. So is a resource's first half."""
+    text = f"""
 app = App(grace=2)
-@app.on_startup(timeout=0.3)
-def block(): time.sleep(30)
+@app.{kind}(timeout=0.3)
+def block():
+    time.sleep(30)
+    {"yield" if kind == "resource" else ""}
 async def main(): say("never")
 app.run(main, loop_factory=LOOP)
 """

@@ -22,6 +22,7 @@ from conftest import LOOPS
 from virtual import run_virtually
 
 import graceful._critical
+import graceful._stacks
 from graceful import App, Hooks, HookTimeout, Kind, OrderError, StateError, Verdict
 
 
@@ -1391,6 +1392,7 @@ def test_a_report_is_of_its_moment(app, monkeypatch, tmp_path):
     app._settings.grace = 0.2
     monkeypatch.chdir(os.path.dirname(os.path.dirname(__file__)))
     failures = asyncio.run(main())
+    graceful._stacks.short_path.cache_clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [])
     assert [OSError] == [type(error) for error in failures]
@@ -1671,9 +1673,11 @@ def test_two_apps_in_two_threads(app):
     assert (Kind.COMPLETED, Kind.EXCEPTION) == (app.report.cause.kind, other.report.cause.kind)
 
 
-def test_an_app_that_runs_in_a_hook_of_another(app):
+@pytest.mark.parametrize("entrance", ["owner", "guest"])
+def test_an_app_that_runs_in_a_hook_of_another(app, entrance):
     """In a thread, with the hook's context: what it leaves behind is not the hook's to wait for, nor to cancel."""
     other = App("other", grace=0.5)
+    left = []
 
     async def stubborn():
         while True:
@@ -1685,11 +1689,23 @@ def test_an_app_that_runs_in_a_hook_of_another(app):
         try:
             await asyncio.sleep(60)
         finally:
-            left = asyncio.create_task(stubborn())  # noqa: F841
+            left.append((other.create_task if entrance == "guest" else asyncio.create_task)(stubborn()))
+
+    async def be_guest():
+        async with other:
+            await leave_one_behind()
+
+    def run_in_a_loop_of_its_own():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(be_guest())
+        loop.close()
 
     @app.on_shutdown
     async def run_another():
-        await asyncio.to_thread(other.run, leave_one_behind)
+        if entrance == "guest":
+            await asyncio.to_thread(run_in_a_loop_of_its_own)
+        else:
+            await asyncio.to_thread(other.run, leave_one_behind)
 
     async def main(): ...
 

@@ -344,9 +344,12 @@ app.run(main, loop_factory=LOOP)
     assert (leave == "raise ValueError") == ("Traceback" in ended.err)
 
 
-def test_a_forked_child_of_a_hook(program, loop):
-    """A child that leaves a hook ends there, runs no further hook, and leaves the parent its loop."""
-    source = """
+@pytest.mark.parametrize(("leave", "status"), [("sys.exit(4)", 4), ("pass", 0)])
+@pytest.mark.parametrize("where", ["on_startup", "resource, before", "resource, after", "on_shutdown"])
+def test_a_forked_child_of_a_hook(program, loop, where, leave, status):
+    """A child that leaves a hook ends there, runs no further hook nor main, and leaves the parent its loop."""
+    decorator, _, half = where.partition(", ")
+    source = f"""
 import warnings
 warnings.simplefilter("ignore")
 app = App()
@@ -356,15 +359,20 @@ async def last():
     began = time.monotonic()
     await asyncio.to_thread(time.sleep, 0.05)
     say("last in", "parent" if os.getpid() == parent else "child", time.monotonic() - began < 2)
-@app.on_shutdown
+@app.background
+async def work():
+    if os.getpid() != parent: say("work in child")
+@app.{decorator}
 async def fork():
+    {"yield" if half == "after" else ""}
     pid = os.fork()
-    if not pid: sys.exit(4)
-    say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    if not pid: {leave}
+    else: say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    {"yield" if half == "before" else ""}
 app.run(asyncio.sleep(0), loop_factory=LOOP)
 """
     ended = program(source, loop=loop).end()
-    assert (0, ["4", "last in parent True"], "") == (ended.status, ended.lines, ended.err)
+    assert (0, [str(status), "last in parent True"], "") == (ended.status, ended.lines, ended.err)
 
 
 @pytest.mark.parametrize(
