@@ -27,7 +27,7 @@ from typing import Any
 
 from graceful._budget import LAG
 from graceful._signals import undo_in_child
-from graceful._stacks import frame_lines, may_interrupt, outermost
+from graceful._stacks import frame_lines, function_of, may_interrupt, outermost
 
 __all__ = ["Alarm", "Unblocked", "sift"]
 
@@ -77,7 +77,7 @@ _CALLERS = {("asyncio.events", "_run"), ("graceful._hook", "__call__")}
 
 
 def _calls(frame: FrameType | None) -> bool:
-    return frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) in _CALLERS
+    return frame is not None and function_of(frame) in _CALLERS
 
 
 class Alarm:

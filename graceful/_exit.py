@@ -40,7 +40,6 @@ __all__ = [
     "EX_SOFTWARE",
     "die_by",
     "die_if_uncaught",
-    "end_child",
     "end_if_forked",
     "end_in_time",
     "exit_now",
@@ -93,23 +92,24 @@ def die_by(number: signal.Signals) -> NoReturn:
     os._exit(128 + number)
 
 
-def end_child(error: BaseException) -> NoReturn:
+def end_if_forked(before: int, error: BaseException | None) -> None:
     """
     End a forked child that fell out of its parent's loop, as `multiprocessing` ends its own: at once.
 
     Its parent's hooks are none of its business. Nor may it close the loop, which shares its epoll descriptor with the
     parent's: to unregister the child's self-pipe there would leave the parent deaf.
+
+    Args:
+        before: What `forks()` was in the parent; if it still is, this is no child, and nothing is done.
+        error: What it fell out with; `None`: nothing.
     """
+    if forks() == before:
+        return
+    error = error or SystemExit(0)
     if not isinstance(error, SystemExit):
         sys.excepthook(type(error), error, error.__traceback__)
     code = error.code if isinstance(error, SystemExit) else 1
     exit_now(code if isinstance(code, int) else int(code is not None))
-
-
-def end_if_forked(before: int, error: BaseException | None = None) -> None:
-    """End this process as `end_child` does, with this error, if it was forked since `forks()` was `before`."""
-    if forks() != before:
-        end_child(error or SystemExit(0))
 
 
 def _flush() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from graceful._model import Cause, Failure, Outcome
 from graceful._report import Report, exit_status
-from graceful._stacks import short_path
+from graceful._stacks import place, short_path
 
 __all__ = ["Journal"]
 
@@ -47,12 +47,12 @@ class Journal:
         files = {entry[2].co_filename for entry in entries if isinstance(entry[2], CodeType)}
         paths = {file: short_path(file) for file in files}  # now: the working directory may change
 
-        def place(where: CodeType | str | None) -> str:
-            return f"{paths[where.co_filename]}:{where.co_firstlineno}" if isinstance(where, CodeType) else where or "?"
+        def told(where: CodeType | str | None) -> str:
+            return where if isinstance(where, str) else place(where, paths.__getitem__)
 
         @functools.cache
         def report() -> Report:
-            outcomes = tuple(Outcome(hook, verdict, place(where), *more) for hook, verdict, where, *more in entries)
+            outcomes = tuple(Outcome(hook, verdict, told(where), *more) for hook, verdict, where, *more in entries)
             return Report(cause, causes, outcomes, failures, took, status)
 
         return report

@@ -13,6 +13,7 @@ import gc
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
 
 TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
@@ -24,6 +25,7 @@ __all__ = [
     "busy_threads",
     "caller",
     "frame_lines",
+    "function_of",
     "may_interrupt",
     "origin",
     "outermost",
@@ -54,9 +56,9 @@ def short_path(path: str) -> str:
     return path
 
 
-def place(code: CodeType | None) -> str:
+def place(code: CodeType | None, shorten: Callable[[str], str] = short_path) -> str:
     """`file:line` where it was written; `?`: it is not of Python."""
-    return "?" if code is None else f"{short_path(code.co_filename)}:{code.co_firstlineno}"
+    return "?" if code is None else f"{shorten(code.co_filename)}:{code.co_firstlineno}"
 
 
 def tip(stack: tuple[str, ...]) -> str:
@@ -143,6 +145,11 @@ _CALLING = {
 }
 
 
+def function_of(frame: FrameType) -> tuple[str, str]:
+    """The function that it runs, as module and name."""
+    return str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
+
+
 def may_interrupt(frame: FrameType | None) -> bool:
     """
     Whether an exception raised in `frame` hits somebody's code, and not a piece of this package at work.
@@ -150,9 +157,9 @@ def may_interrupt(frame: FrameType | None) -> bool:
     Walking out past the standard library, one comes to somebody's code, or to ours.
     """
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith("graceful."):
-            return (module, frame.f_code.co_name) in _CALLING
+        function = function_of(frame)
+        if function[0].startswith("graceful."):
+            return function in _CALLING
         if not _is_loop_code(frame) and not _is_standard(frame.f_code.co_filename):
             return True
         frame = frame.f_back
@@ -164,7 +171,7 @@ def _is_standard(path: str) -> bool:
 
 
 def _is_loop_code(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _LOOP_CODE
+    return function_of(frame)[0].partition(".")[0] in _LOOP_CODE
 
 
 def frame_lines(frame: FrameType | None) -> tuple[str, ...]:
@@ -194,7 +201,7 @@ def busy_threads() -> list[tuple[str, tuple[str, ...]]]:
     busy: list[tuple[str, tuple[str, ...]]] = []
     for ident, frame in sys._current_frames().items():
         name = names.get(ident, str(ident))
-        idle = frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
+        idle = function_of(frame) == ("concurrent.futures.thread", "_worker")
         stack = frame_lines(frame)
         if stack and not idle and not name.startswith("graceful "):
             busy.append((name, stack))

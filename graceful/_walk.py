@@ -50,7 +50,7 @@ async def walk(
     order = _Order(plan, pushed)
     watching: dict[Hook, asyncio.Task[None]] = {}
     news = asyncio.Event()
-    limit, behind, since = math.inf, -1, math.nan
+    limits = _Limits(pace)
 
     async def see_to(hook: Hook, turn: Turn) -> None:
         await watch(turn)
@@ -70,10 +70,7 @@ async def walk(
         try:
             turn = begin(hook, order.behind)
             if turn is not None:
-                if order.behind > behind or since != pace.since or hook.timeout is not None:  # else it is not earlier
-                    limit, since = turn.until(), pace.since
-                behind = order.behind
-                turn.start(limit)
+                turn.start(limits.of(turn))
                 if turn.ended_at_once():
                     ended(turn)
         except (Exception, KeyboardInterrupt, Unblocked) as error:
@@ -84,6 +81,21 @@ async def walk(
             watching[hook] = off_the_list(Unlisted(see_to(hook, turn)))
         else:  # one hook needs nobody to wait for several
             await see_to(hook, turn)
+
+
+class _Limits:
+    """By when a turn that starts must be over; asked for anew only where that may be earlier than it was for the last one."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._limit, self._behind, self._since = math.inf, -1, math.nan
+
+    def of(self, turn: Turn) -> float:
+        """That of the turn which starts now."""
+        if turn.behind > self._behind or self._since != self._pace.since or turn.hook.timeout is not None:
+            self._limit, self._since = turn.until(), self._pace.since
+        self._behind = turn.behind
+        return self._limit
 
 
 class _Order:
