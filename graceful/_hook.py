@@ -57,21 +57,29 @@ class Hook:
         drain: Whether a background task is waited for before anything is cancelled.
     """
 
-    arity = 0
-    timeout: float | None = None
-    after: tuple[Reference, ...] | None = None
-    types: tuple[type[BaseException], ...] = (Exception,)
-    signals: tuple[signal.Signals, ...] = ()
-    drain = False
-    owner: Any = None
-
-    def __init__(self, function: Callable[..., Any], stage: Stage, **more: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        stage: Stage,
+        *,
+        arity: int = 0,
+        timeout: float | None = None,
+        after: tuple[Reference, ...] | None = None,
+        types: tuple[type[BaseException], ...] = (Exception,),
+        signals: tuple[signal.Signals, ...] = (),
+        drain: bool = False,
+    ) -> None:
         self.function = function
         self.stage = stage
         self.code: CodeType | None = function.__code__ if _is_plain(function) else _code(function)
         self.name = _name(function)
-        if more:  # what is as it is for most costs less where it is given once
-            self.__dict__.update(more)
+        self.arity = arity
+        self.timeout = timeout
+        self.after = after
+        self.types = types
+        self.signals = signals
+        self.drain = drain
+        self.owner: Any = None
 
     @property
     def where(self) -> str:
@@ -139,26 +147,10 @@ def close(*given: Any) -> None:
 
 def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
     """Refuse what is not a function of the kind that `decorator` needs, and show the call that works."""
-    if inspect.iscoroutine(function):
-        close(function)
-        name = function.__name__
-        raise HookError(
-            f"{decorator}() takes a function, got the coroutine object {name}(): "
-            f"write app.{decorator}({name}), without calling it"
-        )
-    if not callable(function) or isinstance(function, type):
-        raise HookError(
-            f"{decorator}() takes a function, got {function!r}: write @app.{decorator} above a def, or "
-            f"app.{decorator}(function)"
-        )
-    plain = function if _is_plain(function) else _unwrapped(function)
-    inner = plain if _is_plain(plain) else inspect.unwrap(plain)
-    makes_context = inner is not plain and _is_generator(inner)
-    if makes_context and getattr(plain, "__globals__", {}).get("__name__") == "contextlib":
-        raise HookError(
-            f"{decorator}() takes a function, got {_described(function)}, which makes a context manager: use "
-            f"@app.resource on the generator itself, or app.enter_async_context(...) while running"
-        )
+    plain = function
+    if not _is_plain(function):
+        _check_function(decorator, function)
+        plain = _unwrapped(function)
     generator = _is_generator(plain)
     if stage is Stage.RESOURCE and not generator:
         raise HookError(
@@ -172,6 +164,30 @@ def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
         )
     if stage is Stage.BACKGROUND and not inspect.iscoroutinefunction(plain):
         raise HookError(f"background() takes an `async def` function, got {_described(function)}")
+
+
+def _check_function(decorator: str, function: Any) -> None:
+    """Refuse what is no function, or one that somebody has decorated into something else."""
+    if inspect.iscoroutine(function):
+        close(function)
+        name = function.__name__
+        raise HookError(
+            f"{decorator}() takes a function, got the coroutine object {name}(): "
+            f"write app.{decorator}({name}), without calling it"
+        )
+    if not callable(function) or isinstance(function, type):
+        raise HookError(
+            f"{decorator}() takes a function, got {function!r}: write @app.{decorator} above a def, or "
+            f"app.{decorator}(function)"
+        )
+    plain = _unwrapped(function)
+    inner = plain if _is_plain(plain) else inspect.unwrap(plain)
+    makes_context = inner is not plain and _is_generator(inner)
+    if makes_context and getattr(plain, "__globals__", {}).get("__name__") == "contextlib":
+        raise HookError(
+            f"{decorator}() takes a function, got {_described(function)}, which makes a context manager: use "
+            f"@app.resource on the generator itself, or app.enter_async_context(...) while running"
+        )
 
 
 def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:
@@ -202,8 +218,9 @@ def _required(function: Any) -> tuple[list[str], list[str], bool]:
     """The parameters that have no default, those by keyword only apart, and whether it takes any number of others."""
     if _is_plain(function):  # or `inspect` would take longer than all the rest of a registration
         code, defaults = function.__code__, function.__kwdefaults__ or ()
-        by_position = code.co_varnames[: max(0, code.co_argcount - len(function.__defaults__ or ()))]
-        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        positional, keyword = code.co_argcount, code.co_kwonlyargcount
+        by_position = code.co_varnames[: max(0, positional - len(function.__defaults__ or ()))] if positional else ()
+        keywords = code.co_varnames[positional : positional + keyword] if keyword else ()
         takes_any = bool(code.co_flags & inspect.CO_VARARGS)
         return [*by_position], [name for name in keywords if name not in defaults], takes_any
     try:

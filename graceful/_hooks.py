@@ -236,13 +236,11 @@ class Hooks:
     ) -> Any:
         if timeout is not None:
             timeout = seconds("timeout", timeout, positive=True)
-
-        def register(function: Any) -> Any:
-            arity = look_at(decorator, function, stage, offers)
-            self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
-            return function
-
-        return register if function is _NOT_GIVEN else register(function)
+        if function is _NOT_GIVEN:
+            return lambda given: self._register(decorator, given, stage, offers, timeout=timeout, **more)
+        arity = look_at(decorator, function, stage, offers)
+        self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
+        return function
 
 
 def _references(after: Any) -> tuple[Callable[..., Any] | str, ...] | None:
