@@ -180,11 +180,12 @@ class Log:
     def take(self, most: int) -> list[bytes]:
         """Read the next lines, not more than so many; none: there are no more by now."""
         while True:
-            if not self.holds(self.position):  # truncated, perhaps after it was copied
-                self.resume(self.position.file, time.time())
             here, file = os.fstat(self.file), self.position.file
             successor = self.successor(here)  # asked first: then all that was written before is there to be read
             lines = self.read(most, unfinished=successor is not None)
+            if lines is None:  # truncated, perhaps after it was copied
+                self.resume(file, time.time())
+                continue
             if lines or successor is None:
                 return lines
             with contextlib.suppress(FileNotFoundError):
@@ -211,10 +212,17 @@ class Log:
         by_age = sorted((n if n > 99_999 else -n, path) for n, path in numbers)  # n is a date, or a count
         return [*(path for _, path in by_age), log]
 
-    def read(self, most: int, *, unfinished: bool = False) -> list[bytes]:
-        """Read from the position on; a last line without its newline only if it will not get one any more."""
+    def read(self, most: int, *, unfinished: bool = False) -> list[bytes] | None:
+        """
+        Read from the position on; a last line without its newline only if it will not get one any more.
+
+        `None`: what is before the position is not what was taken. Both are one read: it may be rewritten at any moment.
+        """
         file, offset, tail = self.position
-        chunk = os.pread(self.file, CHUNK, offset)
+        found = os.pread(self.file, len(tail) + CHUNK, offset - len(tail))
+        if not found.startswith(tail):
+            return None
+        chunk = found[len(tail) :]
         lines = list(itertools.islice(io.BytesIO(chunk), most))
         self.caught_up = len(chunk) < CHUNK and len(lines) < most
         if lines and not lines[-1].endswith(b"\n"):

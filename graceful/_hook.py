@@ -71,8 +71,12 @@ class Hook:
     ) -> None:
         self.function = function
         self.stage = stage
-        self.code: CodeType | None = function.__code__ if _is_plain(function) else _code(function)
-        self.name = _name(function)
+        self.code: CodeType | None
+        if _is_plain(function):
+            self.code, name = function.__code__, function.__qualname__
+        else:
+            self.code, name = _code(function), _qualified_name(function)
+        self.name = name.rpartition("<locals>.")[2]
         self.arity = arity
         self.timeout = timeout
         self.after = after
@@ -93,18 +97,20 @@ class Hook:
         """What `after=` may call it by."""
         return {handle_of(self.function), self.name, getattr(self.function, "__name__", self.name)}
 
-    async def __call__(self, *offered: Any) -> Any:
+    def __call__(self, *offered: Any) -> Any:
         """
-        Call the function with as many of the offered arguments as it takes, and await what is awaitable.
+        Call the function with as many of the offered arguments as it takes.
+
+        Returns:
+            What it returned, which may have to be awaited: `is_awaitable` says so.
 
         Raises:
             RuntimeError: It raised StopIteration, which would end a generator that calls `run()` (PEP 479).
         """
         try:
-            result = self.function(*offered[: self.arity])
+            return self.function(*offered[: self.arity])
         except StopIteration as error:
             raise RuntimeError(f"{self.name} raised StopIteration") from error
-        return await result if is_awaitable(result) else result
 
 
 def look_at(decorator: str, function: Any, stage: Stage, offers: tuple[str, ...]) -> int:
@@ -125,7 +131,7 @@ def look_at(decorator: str, function: Any, stage: Stage, offers: tuple[str, ...]
 
 
 def is_awaitable(result: object) -> bool:
-    """Whether it is to be awaited; quickly, for what nearly all hooks are."""
+    """Whether what a hook returned is to be awaited; quickly, for what nearly all hooks are."""
     return type(result) is CoroutineType or (result is not None and inspect.isawaitable(result))
 
 
@@ -240,7 +246,7 @@ def _required(function: Any) -> tuple[list[str], list[str], bool]:
 
 def _is_plain(function: Any) -> bool:
     """Whether it is what a `def` makes, and says nothing else about itself, as nearly all are."""
-    return type(function) is FunctionType and not vars(function)
+    return type(function) is FunctionType and not function.__dict__
 
 
 def _is_generator(function: Any) -> bool:
@@ -258,9 +264,12 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
+    return _qualified_name(function).rpartition("<locals>.")[2]
+
+
+def _qualified_name(function: Any) -> str:
     function = _unwrapped(function) if isinstance(function, functools.partial) else function
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return str(name).rpartition("<locals>.")[2]
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 def _code(function: Any) -> CodeType | None:

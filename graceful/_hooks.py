@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -105,7 +106,7 @@ class Hooks:
         Raises:
             HookError: The function cannot be called like that.
         """
-        return self._register("on_startup", function, Stage.STARTUP, (), timeout=timeout)
+        return self._register("on_startup", Stage.STARTUP, (), function, timeout=timeout)
 
     @overload
     def on_shutdown(self, function: S, /) -> S: ...
@@ -138,7 +139,7 @@ class Hooks:
         if stage not in ("cleanup", "drain"):
             raise ValueError(f"stage must be 'cleanup' or 'drain', got {stage!r}")
         return self._register(
-            "on_shutdown", function, Stage(stage), ("cause",), timeout=timeout, after=_references(after)
+            "on_shutdown", Stage(stage), ("cause",), function, timeout=timeout, after=_references(after)
         )
 
     @overload
@@ -169,9 +170,9 @@ class Hooks:
                 )
         return self._register(
             "on_exception",
-            function,
             Stage.EXCEPTION,
             ("loop", "context"),
+            function,
             timeout=timeout,
             types=types or (Exception,),
         )
@@ -191,7 +192,7 @@ class Hooks:
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
             raise HookError("on_signal() needs to know which signal: write @app.on_signal(signal.SIGHUP)")
         taken = tuple(signal_from("on_signal()", given) for given in signals)
-        register: Callable[[G], G] = self._register("on_signal", _NOT_GIVEN, Stage.SIGNAL, ("signal",), signals=taken)
+        register: Callable[[G], G] = self._register("on_signal", Stage.SIGNAL, ("signal",), _NOT_GIVEN, signals=taken)
         return register
 
     @overload
@@ -212,7 +213,7 @@ class Hooks:
         Raises:
             HookError: It is not a generator function.
         """
-        return self._register("resource", function, Stage.RESOURCE, (), timeout=timeout)
+        return self._register("resource", Stage.RESOURCE, (), function, timeout=timeout)
 
     @overload
     def background(self, function: B, /) -> B: ...
@@ -229,15 +230,15 @@ class Hooks:
         Raises:
             HookError: It is not a coroutine function.
         """
-        return self._register("background", function, Stage.BACKGROUND, (), drain=drain)
+        return self._register("background", Stage.BACKGROUND, (), function, drain=drain)
 
     def _register(
-        self, decorator: str, function: Any, stage: Stage, offers: tuple[str, ...], *, timeout: Any = None, **more: Any
+        self, decorator: str, stage: Stage, offers: tuple[str, ...], function: Any, *, timeout: Any = None, **more: Any
     ) -> Any:
         if timeout is not None:
             timeout = seconds("timeout", timeout, positive=True)
         if function is _NOT_GIVEN:
-            return lambda given: self._register(decorator, given, stage, offers, timeout=timeout, **more)
+            return functools.partial(self._register, decorator, stage, offers, timeout=timeout, **more)
         arity = look_at(decorator, function, stage, offers)
         self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
         return function

@@ -10,7 +10,7 @@ from typing import Any
 
 from graceful._model import Cause, Failure, Outcome
 from graceful._report import Report, exit_status
-from graceful._stacks import place, short_path
+from graceful._stacks import place, shortener
 
 __all__ = ["Journal"]
 
@@ -43,12 +43,10 @@ class Journal:
     def report(self, cause: Cause, took: float, raised: BaseException | None) -> Callable[[], Report]:
         """All of it, as it is now; made into a fact to keep when somebody asks for the first time, for most never do."""
         status, causes, failures = exit_status(raised), tuple(self.causes), tuple(self.failures)
-        entries = tuple(self.outcomes)
-        files = {entry[2].co_filename for entry in entries if isinstance(entry[2], CodeType)}
-        paths = {file: short_path(file) for file in files}  # now: the working directory may change
+        entries, shorten = tuple(self.outcomes), shortener()  # that of now: the working directory may change
 
         def told(where: CodeType | str | None) -> str:
-            return where if isinstance(where, str) else place(where, paths.__getitem__)
+            return where if isinstance(where, str) else place(where, shorten)
 
         @functools.cache
         def report() -> Report:

@@ -21,7 +21,7 @@ from typing import Any
 from graceful._budget import HURRY, drain_until
 from graceful._console import tell
 from graceful._failures import Failures
-from graceful._hook import Hook, Stage
+from graceful._hook import Hook, Stage, is_awaitable
 from graceful._inbox import Inbox
 from graceful._journal import Journal
 from graceful._machine import Sighting, State
@@ -252,7 +252,9 @@ class Life:
             while pending := self._reacting[hook]:
                 number = next(iter(pending))
                 del pending[number]
-                await hook(number)
+                result = hook(number)
+                if is_awaitable(result):
+                    await result
         finally:
             del self._reacting[hook]
 

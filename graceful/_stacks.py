@@ -31,6 +31,7 @@ __all__ = [
     "outermost",
     "place",
     "short_path",
+    "shortener",
     "strip_our_frames",
     "thread_lines",
     "tip",
@@ -43,17 +44,25 @@ _STDLIB = os.path.dirname(os.__file__)
 _OURS = (os.path.dirname(__file__), os.path.join(_STDLIB, "asyncio"), "uvloop")
 
 
-@functools.lru_cache(256)  # asked for each hook, and there are few files
-def short_path(path: str) -> str:
-    """`path` as one would import it, `asyncio/locks.py`, or below the working directory; else as it is."""
+def shortener() -> Callable[[str], str]:
+    """What makes a path one that could be imported, `asyncio/locks.py`, or one below the present working directory."""
     # A Path in sys.path is ignored by Python, and so it is here.
     folders = {_STDLIB, *filter(lambda folder: type(folder) is str, sys.path)}
     with contextlib.suppress(OSError):  # the working directory may be gone
         folders.add(os.getcwd())
-    for folder in sorted(folders, key=len, reverse=True):
-        if len(folder) > 1 and path.startswith(folder + os.sep):
-            return path[len(folder) + 1 :]
-    return path
+    prefixes = sorted((folder + os.sep for folder in folders if len(folder) > 1), key=len, reverse=True)
+
+    @functools.cache  # asked for each hook, and there are few files
+    def shorten(path: str) -> str:
+        return path[next((len(prefix) for prefix in prefixes if path.startswith(prefix)), 0) :]
+
+    return shorten
+
+
+@functools.lru_cache(256)
+def short_path(path: str) -> str:
+    """`path` as it is shown, see `shortener`."""
+    return shortener()(path)
 
 
 def place(code: CodeType | None, shorten: Callable[[str], str] = short_path) -> str:
@@ -140,6 +149,8 @@ def _is_ours(code: CodeType) -> bool:
 _CALLING = {
     ("graceful._runner", "_drive"),
     ("graceful._hook", "__call__"),
+    ("graceful._turn", "carry"),
+    ("graceful._life", "_reaction"),
     ("graceful._residence", "_step"),
     ("graceful._console", "_tell"),
 }

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,7 +24,7 @@ from graceful._alarm import sift
 from graceful._budget import MOMENT, Slice, half_of_rest, slice_of
 from graceful._errors import HookTimeout
 from graceful._exit import end_if_forked
-from graceful._hook import Hook
+from graceful._hook import Hook, is_awaitable
 from graceful._model import Verdict
 from graceful._overlay import cover
 from graceful._pace import Pace
@@ -52,6 +52,7 @@ class Turn:
         tasks: The tasks that were created in it and have not ended.
         cut: Whether it is no longer wanted: a startup hook when the program is told to stop.
         ended: Whether it is over, and told.
+        carried: Whether it came to its end, and well.
         given_up: Whether it had not ended when its time was over.
         verdict: How it ended, once it has.
         value: What the hook returned.
@@ -66,6 +67,7 @@ class Turn:
     task: asyncio.Task[None] | None = None
     cut = False
     ended = False
+    carried = False
     given_up = False
     verdict = Verdict.OK
     value: Any = None
@@ -132,7 +134,8 @@ class Turn:
         _TURN.set(self)
         before = forks()
         try:
-            self.value = await (self.hook(*self.offered) if steps is None else steps)
+            value = self.hook(*self.offered) if steps is None else steps
+            self.value = await value if is_awaitable(value) else value
         except asyncio.CancelledError as error:
             self.stack = unwound_lines(error)
             raise
@@ -140,7 +143,9 @@ class Turn:
             if self.given_up and isinstance(error, Exception):
                 raise
             self.raised(error)
-        end_if_forked(before, self.error)
+        if forks() != before:
+            end_if_forked(before, self.error)
+        self.carried = self.error is None
 
     def start(self, limit: float | None = None) -> asyncio.Task[None]:
         """
@@ -154,25 +159,33 @@ class Turn:
             return self.resume(self)
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
         name = f"graceful {self.hook.name}"
-        self.task = off_the_list(Unlisted(self.carry(), loop=self._loop, name=name, **_EAGER))
-        return self.task
+        task = self.task = _started(self.carry(), self._loop, name)
+        return task if task.done() else off_the_list(task)
 
     def ended_at_once(self) -> bool:
         """Whether it has ended, and well, and left nothing behind."""
-        task = self.task
-        if task is None or not task.done() or self.error is not None or self.tasks:
-            return False
-        return not task.cancelled() and task.exception() is None  # it may have cancelled itself on its way out
+        task = self.task  # which may have cancelled itself on its way out
+        return self.carried and not self.tasks and task is not None and not task.cancelled()
 
     def end(self) -> tuple[Any, ...]:
         """It is over: how it ended, for the journal."""
         self.ended = True
+        self.task = None  # whose context holds the turn: a circle, which would be left to the garbage collector
         hook, took = self.hook, self._pace.clock() - self.began
         return hook.name, self.verdict, hook.code, self.stage, self.began, took, self.error, self.stack
 
 
-#: A hook that has nothing to wait for costs no turn of the loop, where Python can do that.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+if sys.version_info >= (3, 12):
+
+    def _started(carry: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> Unlisted[None]:
+        """A hook that has nothing to wait for costs no turn of the loop."""
+        return Unlisted(carry, loop=loop, name=name, eager_start=True)
+
+else:
+
+    def _started(carry: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> Unlisted[None]:
+        return Unlisted(carry, loop=loop, name=name)
+
 
 _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
 

@@ -438,6 +438,10 @@ def test_unknown_stage(stage: Any) -> None:
 CAUSE = Cause(Kind.REQUESTED, 1.0)
 
 
+async def awaited(result: Any) -> None:
+    await result
+
+
 def called_with(decorator: str, function: Any) -> None:
     """Decorate `function`, and call it as the app does where there are arguments to offer."""
     hooks = Hooks()
@@ -446,7 +450,9 @@ def called_with(decorator: str, function: Any) -> None:
     returned: list[Any] = []
     hook = only(hooks)
     hook.function, called = lambda *given: returned.append(called(*given)) or returned[-1], hook.function
-    asyncio.run(hook(*offered))
+    result = hook(*offered)
+    if is_awaitable(result):
+        asyncio.run(awaited(result))
     assert [inspect.isawaitable(result) for result in returned] == [is_awaitable(result) for result in returned]
 
 

@@ -1301,6 +1301,33 @@ def test_every_hook_has_a_task_and_a_context_of_its_own(app):
     assert [("graceful look", "as it was")] * 3 == [(name, value) for _, name, value in seen]
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_hook_that_has_ended_is_let_go(app, waits):
+    """Its task and what it left in its context are gone before the next one starts, without the garbage collector."""
+    held, seen = [], []
+
+    class Held:
+        pass
+
+    @app.on_shutdown
+    def look():
+        seen.extend(each() for each in held)
+
+    @app.on_shutdown
+    async def hold():
+        VARIABLE.set(Held())
+        held.extend(map(weakref.ref, (VARIABLE.get(), asyncio.current_task())))
+        if waits:
+            await asyncio.sleep(0)
+
+    gc.disable()
+    try:
+        app.run(asyncio.sleep(0))
+    finally:
+        gc.enable()
+    assert [None, None] == seen
+
+
 def test_a_hook_that_is_cancelled_when_it_has_ended(app):
     """A cancellation that comes late reaches nobody."""
     seen = []
