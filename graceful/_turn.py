@@ -60,25 +60,24 @@ class Turn:
         stack: Where it was when it was timed out or cancelled, if it was.
     """
 
-    offered: tuple[Any, ...] = ()
-    resume: Callable[[Turn], asyncio.Task[None]] | None = None
-    holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
-    limit: Callable[[], float] | None = None
-    task: asyncio.Task[None] | None = None
-    cut = False
-    ended = False
-    carried = False
-    given_up = False
-    verdict = Verdict.OK
-    value: Any = None
-    error: BaseException | None = None
-    stack: tuple[str, ...] = ()
-
     def __init__(self, hook: Hook, pace: Pace, stage: str, behind: int = 0) -> None:
         self.hook = hook
         self.stage = stage
         self.behind = behind
+        self.offered: tuple[Any, ...] = ()
+        self.resume: Callable[[Turn], asyncio.Task[None]] | None = None
+        self.holds: Callable[[asyncio.Task[Any] | None], bool] | None = None
+        self.limit: Callable[[], float] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Future[Any]] = set()
+        self.cut = False
+        self.ended = False
+        self.carried = False
+        self.given_up = False
+        self.verdict = Verdict.OK
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.stack: tuple[str, ...] = ()
         self.began = pace.clock()
         self._pace = pace
         self._loop = asyncio.get_running_loop()
