@@ -36,6 +36,7 @@ from graceful._report import Report, verdict_of
 from graceful._signals import SignalHandlers, in_main_thread
 from graceful._stacks import origin, thread_lines
 from graceful._stragglers import keep_stragglers, leave_behind, stragglers
+from graceful._tasks import eager
 from graceful._watchdog import Watchdog
 
 __all__ = ["Runner"]
@@ -204,11 +205,12 @@ class Runner:
 
     async def _shut_down(self, loop: asyncio.AbstractEventLoop, executor: DefaultExecutor) -> None:
         """Async generators and the default executor, both with a limit."""
-        closing = loop.create_task(loop.shutdown_asyncgens())
+        closing = eager(asyncio.Task, loop.shutdown_asyncgens(), loop, "graceful shutdown_asyncgens")
         await self.pace.settle([closing], lambda: (self.pace.clock() + self.pace.deadline) / 2)
         emptied = await executor.shut_down(self.pace)
         if emptied and await self.pace.settle([closing], lambda: self.pace.deadline):
-            theirs = loop.create_task(loop.shutdown_default_executor())  # one that the program set in place of ours
+            # One that the program set in place of ours.
+            theirs = eager(asyncio.Task, loop.shutdown_default_executor(), loop, "graceful shutdown_default_executor")
             if not await self.pace.settle([theirs], lambda: self.pace.deadline):
                 leave_behind(theirs)
         if stragglers or not closing.done():  # what they have started, too

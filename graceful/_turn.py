@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,7 +29,7 @@ from graceful._overlay import cover
 from graceful._pace import Pace
 from graceful._signals import forks
 from graceful._stacks import await_chain, strip_our_frames, unwound_lines
-from graceful._tasks import Unlisted, off_the_list
+from graceful._tasks import Unlisted, eager, off_the_list
 
 __all__ = ["Turn", "adopting", "current_turn", "take_turn"]
 
@@ -158,7 +157,7 @@ class Turn:
             return self.resume(self)
         # Not by the loop's factory: that is somebody else's, and may take fewer arguments.
         name = f"graceful {self.hook.name}"
-        task = self.task = _started(self.carry(), self._loop, name)
+        task = self.task = eager(Unlisted, self.carry(), self._loop, name)
         return task if task.done() else off_the_list(task)
 
     def ended_at_once(self) -> bool:
@@ -172,18 +171,6 @@ class Turn:
         self.task = None  # whose context holds the turn: a circle, which would be left to the garbage collector
         hook, took = self.hook, self._pace.clock() - self.began
         return hook.name, self.verdict, hook.code, self.stage, self.began, took, self.error, self.stack
-
-
-if sys.version_info >= (3, 12):
-
-    def _started(carry: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> Unlisted[None]:
-        """A hook that has nothing to wait for costs no turn of the loop."""
-        return Unlisted(carry, loop=loop, name=name, eager_start=True)
-
-else:
-
-    def _started(carry: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> Unlisted[None]:
-        return Unlisted(carry, loop=loop, name=name)
 
 
 _TURN: ContextVar[Turn | None] = ContextVar("graceful turn", default=None)
