@@ -42,7 +42,7 @@ __all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal
 
 class App(Hooks):
     """
-    A program that ends well, whatever ends it.
+    A program that ends well, whatever ends it. Durations are in seconds; more than 1e9, 30 years, counts as that.
 
     Args:
         name: What it is called in messages; `None`: the script's name.

@@ -13,10 +13,13 @@ UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 # (CPython docs, module signal: "it makes little sense to catch synchronous errors like SIGFPE or SIGSEGV").
 SYNCHRONOUS = {"SIGSEGV", "SIGFPE", "SIGILL", "SIGBUS"}
 
+#: Seconds that are as good as for ever, 30 years; the system's timers and locks take nine times that at most.
+_LONGEST = 1e9
+
 
 def seconds(argument: str, value: object, *, positive: bool = False) -> float:
     """
-    A duration in seconds, checked.
+    A duration in seconds, checked; no more than 1e9.
 
     Raises:
         TypeError: `value` is not an int or a float (a bool is neither here).
@@ -27,7 +30,7 @@ def seconds(argument: str, value: object, *, positive: bool = False) -> float:
     if not 0 <= value <= sys.float_info.max or (positive and value == 0):  # a comparison that NaN fails, too
         expected = "more than 0" if positive else "0 or more"
         raise ValueError(f"{argument} must be a finite number of seconds, {expected}, got {value!r}")
-    return float(value)
+    return min(float(value), _LONGEST)
 
 
 def seconds_or_environment(argument: str, value: object, default: float, *, positive: bool = False) -> float:

@@ -239,7 +239,7 @@ def _at_exit(ending: Machine) -> None:
         _take_signals(ending)
 
 
-def end_in_time(deadline: float, ending: Machine) -> None:
+def end_in_time(deadline: float, ending: Machine, begin: Callable[[Callable[[], None]], None]) -> None:
     """
     End the process at the deadline, if the interpreter is ending by then and cannot: a thread that never ends.
 
@@ -248,13 +248,18 @@ def end_in_time(deadline: float, ending: Machine) -> None:
     Args:
         deadline: When the process must be gone (`time.monotonic`).
         ending: Decides about the signals that still come.
+        begin: Has something called in a thread.
     """
     atexit.unregister(_at_exit)
     atexit.register(_at_exit, ending)
-    _keep(deadline)
+    _keep(deadline, begin)
 
 
-def _keep(deadline: float) -> None:
+def _begin(last: Callable[[], None]) -> None:
+    _thread.start_new_thread(last, ())  # a `Thread` would wait until this one runs, a third of a millisecond
+
+
+def _keep(deadline: float, begin: Callable[[Callable[[], None]], None] = _begin) -> None:
     def wait() -> None:
         time.sleep(max(0.0, deadline + _LATE - time.monotonic()))
         # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
@@ -265,4 +270,4 @@ def _keep(deadline: float) -> None:
         exit_now(EX_SOFTWARE)
 
     with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new threads
-        _thread.start_new_thread(wait, ())  # a `Thread` would wait until this one runs, a third of a millisecond
+        begin(wait)

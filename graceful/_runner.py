@@ -312,7 +312,7 @@ class Runner:
             if isinstance(raised, Interrupted):
                 die_if_uncaught(raised, self.pace.deadline, ending)
             elif self.inbox.signalled is not None:
-                end_in_time(self.pace.deadline, ending)
+                end_in_time(self.pace.deadline, ending, self._watchdog.hand_over)
         return raised
 
     def _ending(self) -> Machine:

@@ -3,8 +3,13 @@ The watchdog: a thread that hears a signal when the main thread does not, and en
 
 The main thread can be deaf: a C function that releases the GIL and does not come back (a long query, a key
 derivation) runs no Python handler. A thread that reads the wakeup fd hears the signal all the same. So one idle thread,
-blocked in `recv`, does three things: it wakes the loop for each signal, which closes the race between the
+blocked in `poll`, does three things: it wakes the loop for each signal, which closes the race between the
 interpreter's last check and `epoll_wait`; it keeps the deadline; and when that has passed it ends the process.
+
+It wakes while the main thread reacts to the same signal, and with each system call of the one the GIL goes to the other.
+So it makes few of them: it reads once, all that has come by then, and what is to be done after the run (see `_exit`) it
+does itself, where another thread would have to be started. That was a quarter of the time in which an idle program
+reacts. It is none of `threading`'s, which are waited for when they start, and would be seen after the run.
 
 What was tried instead: `faulthandler.dump_traceback_later(exit=True)` needs no GIL, but its timer is global (pytest
 has it), cannot be saved and restored, and its exit status is always 1. A timer armed in advance would cost wakeups
@@ -13,9 +18,11 @@ in an idle program. An interval timer's handler is Python again: it unblocks Pyt
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import math
 import os
+import selectors
 import signal
 import socket
 import threading
@@ -25,6 +32,7 @@ from collections.abc import Callable
 from graceful._budget import HURRY
 from graceful._machine import Action, Machine, Sighting
 from graceful._model import Settings
+from graceful._signals import forks
 
 __all__ = ["LATE", "Watchdog"]
 
@@ -33,6 +41,9 @@ LATE = 0.4
 
 #: Seconds after which a main thread that has not followed a third request is deaf.
 _DEAF = 0.3
+
+#: Seconds for which it sleeps at most before it looks again; `poll` takes milliseconds, as a C int.
+_DAY = 86400.0
 
 
 class Watchdog:
@@ -70,12 +81,18 @@ class Watchdog:
         self.main_heard_at = -math.inf
         self._previous = -1
         self._reading, self._writing = socket.socketpair()
+        self._reading.setblocking(False)
         self._writing.setblocking(False)
-        self._thread = threading.Thread(target=self._watch, name="graceful watchdog", daemon=True)
+        self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
+        self._selector.register(self._reading, selectors.EVENT_READ)
+        self._forks = forks()
+        self._closed = False
+        self._over = threading.Event()
+        self._last: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Begin to keep the deadline; what makes the loop may take long."""
-        self._thread.start()
+        _thread.start_new_thread(self._watch, ())
 
     def attach(self) -> None:
         """Take the wakeup fd. In the main thread, inside the running loop: uvloop sets its own when it starts to run."""
@@ -83,7 +100,7 @@ class Watchdog:
 
     def detach(self) -> None:
         """Give the wakeup fd back; the deadline is kept all the same."""
-        if self._thread.is_alive():
+        if not self._in_child():
             signal.set_wakeup_fd(self._previous)
         self._previous = -1
 
@@ -97,36 +114,55 @@ class Watchdog:
         if self._deadline == math.inf:
             self.arm(time.monotonic() + self._grace)
 
+    def hand_over(self, last: Callable[[], None]) -> None:
+        """Have `last` called in this thread when the run is over, or in one of its own if it is over already."""
+        if self._closed:
+            _thread.start_new_thread(last, ())
+        else:
+            self._last = last
+
     def close(self) -> None:
-        """Disarm, and end the thread."""
+        """Disarm, and end the thread; it is not waited for if it was handed something, and closes its end by itself."""
+        self._closed = True
         self._deadline = math.inf
         with contextlib.suppress(OSError):
             self._writing.shutdown(socket.SHUT_RDWR)
-        if self._thread.is_alive():
-            self._thread.join()
-        self._reading.close()
         self._writing.close()
+        if self._in_child():
+            self._release()
+        elif self._last is None:
+            self._over.wait()
+
+    def _in_child(self) -> bool:
+        """Whether the process was forked meanwhile: the thread is not there."""
+        return forks() != self._forks
+
+    def _release(self) -> None:
+        self._selector.close()
+        self._reading.close()
 
     def _nudge(self) -> None:
         with contextlib.suppress(OSError):  # full: the thread is awake anyway; closed: nobody is left to wake
             self._writing.send(b"\0")
 
     def _watch(self) -> None:
-        while True:
-            left = self._deadline + LATE - time.monotonic()
-            if left <= 0:
-                self._expired()
-                return
-            self._reading.settimeout(None if left == math.inf else left)
+        while (left := self._deadline + LATE - time.monotonic()) > 0:
+            self._selector.select(None if left == math.inf else min(left, _DAY))
             try:
                 numbers = self._reading.recv(4096)
-            except TimeoutError:
+            except BlockingIOError:
                 continue
             except OSError:
-                return
+                break
             if not numbers:
-                return
+                break
             self._hear(numbers.replace(b"\0", b""))
+        else:
+            self._expired()
+        self._release()
+        self._over.set()
+        if self._last is not None:
+            self._last()
 
     def _hear(self, numbers: bytes) -> None:
         if not numbers:

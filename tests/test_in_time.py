@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import sys
 import textwrap
 import time
 
@@ -325,16 +326,62 @@ def test_in_the_steady_state_one_idle_thread(program, loop):
 app = App()
 async def main():
     await asyncio.sleep(0.05)
-    say(sorted(t.name for t in threading.enumerate()), signal.getitimer(signal.ITIMER_REAL))
-    def switches(): return int([l.split()[1] for l in open("/proc/self/task/%d/status" % ident) if l.startswith("vol")][0])
-    ident = next(t.native_id for t in threading.enumerate() if "watchdog" in t.name)
+    others = {int(each) for each in os.listdir("/proc/self/task")} - {threading.main_thread().native_id}
+    say(len(others), threading.enumerate() == [threading.main_thread()], signal.getitimer(signal.ITIMER_REAL))
+    def switches(): return int([l.split()[1] for l in open("/proc/self/task/%d/status" % min(others)) if l.startswith("vol")][0])
     before = switches()
     await asyncio.sleep(0.5)
     say(switches() - before)
 app.run(main, loop_factory=LOOP)
 """
     ended = program(text, loop=loop).end()
-    assert (["['MainThread', 'graceful watchdog'] (0.0, 0.0)", "0"], "") == (ended.lines, ended.err)
+    assert (["1 True (0.0, 0.0)", "0"], "") == (ended.lines, ended.err)
+
+
+@pytest.mark.parametrize("seconds", [1e10, sys.float_info.max])
+def test_durations_that_no_timer_takes(program, loop, seconds):
+    """Who writes a huge number means "for ever", whatever the system's timers take."""
+    text = f"""
+LONG = {seconds!r}
+app = App(grace=LONG, debounce=LONG, patience=LONG)
+@app.resource(timeout=LONG)
+async def door():
+    await asyncio.sleep(0.01)
+    yield
+    await asyncio.sleep(0.01)
+    say("closed")
+@app.on_exception(timeout=LONG)
+async def failed():
+    await asyncio.sleep(0.01)
+    return True
+async def fail(): raise ValueError
+async def main():
+    app.create_task(fail())
+    app.create_task(app.sleep(LONG))
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+app.run(main, loop_factory=LOOP)
+"""
+    ended = program(text, loop=loop).end()
+    assert (-signal.SIGTERM, ["closed"], "") == (ended.status, ended.lines, ended.err)
+
+
+def test_the_thread_that_keeps_the_end(program, loop):
+    """After a run that a signal has ended it is the watchdog's own that stays to keep the deadline: none is started."""
+    text = """
+def others(): return {int(each) for each in os.listdir("/proc/self/task")} - {threading.main_thread().native_id}
+app = App()
+@app.on_startup
+def ready():
+    global during
+    during = others()
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+app.run(loop_factory=LOOP)
+say(len(during), others() == during)
+"""
+    ended = program(text, loop=loop).end()
+    assert (0, ["1 True"], "") == (ended.status, ended.lines, ended.err)
 
 
 def test_a_stderr_that_nobody_reads(program, loop):
