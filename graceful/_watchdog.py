@@ -146,6 +146,15 @@ class Watchdog:
             self._writing.send(b"\0")
 
     def _watch(self) -> None:
+        try:
+            self._keep_watch()
+        finally:
+            self._release()
+            self._over.set()
+        if self._last is not None:
+            self._last()
+
+    def _keep_watch(self) -> None:
         while (left := self._deadline + LATE - time.monotonic()) > 0:
             self._selector.select(None if left == math.inf else min(left, _DAY))
             try:
@@ -153,22 +162,18 @@ class Watchdog:
             except BlockingIOError:
                 continue
             except OSError:
-                break
+                return
             if not numbers:
-                break
+                return
             self._hear(numbers.replace(b"\0", b""))
-        else:
-            self._expired()
-        self._release()
-        self._over.set()
-        if self._last is not None:
-            self._last()
+        self._expired()
 
     def _hear(self, numbers: bytes) -> None:
         if not numbers:
             return
         self._forward(numbers)
-        self._heard()
+        with contextlib.suppress(Exception):  # of a loop of somebody's own; the deadline is kept all the same
+            self._heard()
         requests = [number for number in numbers if number in self._stopping]
         if not requests:
             return

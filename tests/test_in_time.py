@@ -384,6 +384,23 @@ say(len(during), others() == during)
     assert (0, ["1 True"], "") == (ended.status, ended.lines, ended.err)
 
 
+@pytest.mark.parametrize(("body", "status"), [("await asyncio.sleep(60)", -15), (DEAF["a query"].strip(), 70)])
+def test_a_loop_that_no_other_thread_can_wake(program, loop, body, status):
+    """Where the loop's own method fails in the watchdog's thread, the deadline is kept, and the run ends."""
+    text = source(main=MAIN.format(body=f"    {body}")).replace("loop_factory=LOOP", "loop_factory=factory")
+    text = f"""
+def factory():
+    class Loop(type((LOOP or asyncio.new_event_loop)())):
+        def call_soon_threadsafe(self, *args, **options):
+            if threading.get_ident() != threading.main_thread().ident: raise ValueError("only here")
+            return super().call_soon_threadsafe(*args, **options)
+    return Loop()
+{text}"""
+    ended = program(text, loop=loop).wait_for("ready").send(signal.SIGTERM).end()
+    assert status == ended.status
+    assert ended.took < GRACE + 1
+
+
 def test_a_stderr_that_nobody_reads(program, loop):
     """A full pipe on stderr delays no end: neither that of a deaf program nor that of a third request."""
     text = FULL.format(fd=2) + source(main=MAIN.format(body=DEAF["a query"]))
