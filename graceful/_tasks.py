@@ -142,9 +142,7 @@ class Tasks:
             self._ask_to_end(found - asked if asked else found)  # of a million, each copy takes a while
             in_time = await pace.settle(found, until) and pace.clock() < until()
             if self.patience is not None:
-                for task in found:
-                    if task.done():
-                        self.patience.ended(task)
+                self.patience.look_at(found)
             # Those that have ended are let go now, and need not be looked through again.
             asked = found = {task for task in found if not task.done()}
         if late := self.blocks.give_up():
@@ -169,9 +167,10 @@ class Tasks:
         gc.disable()
         try:
             spared = self.blocks.postpone(tasks)
-            for task in tasks - spared if spared else tasks:
-                if self.patience is not None:
-                    self.patience.unwatch(task)
+            asked = tasks - spared if spared else tasks
+            if self.patience is not None:
+                self.patience.unwatch(asked)
+            for task in asked:
                 task.cancel()
         finally:
             if collecting:
