@@ -781,6 +781,32 @@ def test_critical_past_the_budget_leaves_the_cleanup_its_share():
 # --- tasks that would not end -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_collector_is_as_it_was(app, enabled, frozen):
+    """Whether it collects, and what the program has frozen, outlasts the end of many tasks."""
+    count = 0
+
+    async def main():
+        nonlocal count
+        for _ in range(100):
+            asyncio.get_running_loop().create_task(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        if frozen:
+            gc.freeze()
+            count = gc.get_freeze_count()
+        if not enabled:
+            gc.disable()
+
+    try:
+        app.run(main)
+        assert gc.isenabled() == enabled
+        assert (gc.get_freeze_count() > count / 2) == frozen
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
 @pytest.mark.parametrize("create", ["asyncio.create_task", "app.create_task"])
 def test_work_that_starts_anew_for_ever_is_given_up(create):
     """Tasks that start a successor each time they are cancelled are given up in time and told; the hooks run."""
