@@ -155,15 +155,13 @@ class Patience:
 
     def unwatch(self, tasks: Iterable[Future]) -> None:
         """For who calls `look_at` himself, once they have ended: a callback costs more than the cancellation of a task."""
-        on_done = self._on_done
         for task in tasks:
-            task.remove_done_callback(on_done)
+            task.remove_done_callback(self._on_done)
 
     def look_at(self, tasks: Iterable[Future]) -> None:
         """At those which were let go; who has not ended has not failed."""
         for task in tasks:
-            if getattr(task, "_log_traceback", False):  # `_is_unretrieved` and `ended`, without the call
-                self.ended(task)
+            self.ended(task)
 
     def watch_again(self, task: Future) -> None:
         """It was let go, and has not ended."""

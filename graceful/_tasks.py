@@ -173,10 +173,10 @@ class Tasks:
             for task in asked:
                 task.cancel()
         finally:
-            if not gc.get_freeze_count():  # what the program has frozen would come back
-                gc.freeze()
-                gc.unfreeze()  # into the oldest generation, so that they are not looked through as soon as it goes on
             if collecting:
+                if not gc.get_freeze_count():  # what the program has frozen would come back
+                    gc.freeze()
+                    gc.unfreeze()  # into the oldest generation, so that they are not looked through as soon as it goes on
                 gc.enable()
 
 
