@@ -7,59 +7,60 @@ import contextlib
 import functools
 import inspect
 import math
-import os
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from graceful._arguments import seconds, seconds_or_environment, signal_from
-from graceful._critical import Critical
-from graceful._errors import HookError, StateError
-from graceful._hook import Hook, Stage
-from graceful._hooks import Hooks
-from graceful._model import Settings
-from graceful._report import Report
-from graceful._signals import default_signals, hold
-from graceful._stacks import caller
+from typing_extensions import Self, override
 
-TYPE_CHECKING = False  # typing takes 2 ms, and from 3.14 on asyncio does without it: it is for checkers only
-if TYPE_CHECKING:
-    from typing import Any, ParamSpec, Self, TypeVar, overload
+from graceful._core.arguments import seconds
+from graceful._core.errors import HookError, StateError
+from graceful._core.places import call_site
+from graceful._core.settings import check_settings
+from graceful._hooks.decorators import Hooks
+from graceful._hooks.hook import Hook, Stage
+from graceful._loop.critical import CriticalBlock
+from graceful._observe.report import Report
+from graceful._process.handlers import block_signals
 
-    from graceful._guest import Guest
-    from graceful._life import Life
-    from graceful._runner import Runner
+if (
+    TYPE_CHECKING
+):  # imported with the first run, which saves 5 ms in a program that only registers hooks or prints --help
+    from graceful._run.embedded import EmbeddedRun
+    from graceful._run.run import LoopParts, Run
 
-    T = TypeVar("T")
-    P = ParamSpec("P")
-    A = TypeVar("A", bound=Awaitable[object] | None)
-else:
-    from graceful._hooks import overload
+T = TypeVar("T")
+P = ParamSpec("P")
+A = TypeVar("A", bound=Awaitable[object] | None)
 
 __all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal", "on_startup", "resource", "run"]
 
 
 class App(Hooks):
     """
-    A program that ends well, whatever ends it. Durations are in seconds; more than 1e9, 30 years, counts as that.
+    Graceful shutdown for an asyncio program: its cleanup runs to completion, whatever ends it.
+
+    Durations are in seconds; more than 1e9, which is 30 years, counts as 1e9.
 
     Args:
-        name: What it is called in messages; `None`: the script's name.
+        name: What the app is called in messages; `None`: the script's name.
         grace: Seconds from the first cause to the end of everything; `None`: the environment variable
             `GRACEFUL_GRACE`, else 8, which fits inside the 10 that Docker waits.
         drain_delay: Seconds to go on serving after the first signal before anything is stopped, because Kubernetes
-            removes endpoints while it sends SIGTERM. Part of the grace. `None`: `GRACEFUL_DRAIN_DELAY`, else 0.
-        signals: What stops the program; `None`: SIGINT, SIGTERM, SIGHUP, and SIGBREAK on Windows. One that the process
-            was started with as ignored (`nohup`, `sh -c 'app &'`) stays ignored.
+            removes endpoints while it sends SIGTERM. Part of the grace. `None`: the environment variable
+            `GRACEFUL_DRAIN_DELAY`, else 0.
+        signals: The signals that stop the program; `None`: SIGINT, SIGTERM, SIGHUP, and SIGBREAK on Windows. If the
+            process inherits one as ignored (`nohup`, `sh -c 'app &'`), it stays ignored.
         debounce: Seconds without a signal after which the next one is a new request; until then it is the same one.
-        patience: Seconds that a failed task which is not supervised may wait for somebody to retrieve its exception
+        patience: Seconds that a failed task which is not supervised may wait for somebody to retrieve its exception,
             before it counts as a failure of the program. `None`: tasks are not watched, nothing is added to any task,
             and only what asyncio itself reports counts.
 
     Raises:
         TypeError: An argument of the wrong type.
-        ValueError: Negative, NaN, infinite; no such signal, or one that no handler can take; a delay beyond the grace.
+        ValueError: A number is negative, NaN or infinite; there is no such signal, or no handler can take it; the delay
+            is not shorter than the grace.
     """
 
     def __init__(
@@ -73,28 +74,19 @@ class App(Hooks):
         patience: float | None = 1.0,
     ) -> None:
         super().__init__()
-        if not isinstance(name, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__})")
-        if signals is not None and (isinstance(signals, str) or not isinstance(signals, Iterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"signals must be several signals, such as [signal.SIGTERM], got {signals!r}")
-        stopping = default_signals() if signals is None else tuple(signal_from("signals", each) for each in signals)
-        self._settings = Settings(
-            name=name or os.path.basename(sys.argv[0] if sys.argv else "") or "app",
-            grace=seconds_or_environment("grace", grace, 8.0, positive=True),
-            drain_delay=seconds_or_environment("drain_delay", drain_delay, 0.0),
-            signals=stopping,
-            debounce=seconds("debounce", debounce),
-            patience=None if patience is None else seconds("patience", patience),
+        self._settings = check_settings(
+            name=name,
+            grace=grace,
+            drain_delay=drain_delay,
+            signals=signals,
+            debounce=debounce,
+            patience=patience,
         )
-        if self._settings.drain_delay >= self._settings.grace:
-            raise ValueError(
-                f"drain_delay must be less than the grace it is part of ({self._settings.grace:g} s), "
-                f"got {self._settings.drain_delay:g}"
-            )
-        self._runner: Runner | None = None
+        self._run: Run | None = None
         self._stop_requested = False
-        self._report: Callable[[], Report | None] = lambda: None
+        self._report: Report | None = None
 
+    @override
     def __repr__(self) -> str:
         return f"<graceful.App {self._settings.name!r}>"
 
@@ -144,11 +136,11 @@ class App(Hooks):
         """
         self._refuse_if_running(main)
         coroutine = None if main is None else _coroutine(main)
-        release = hold(self._settings.signals)
+        release = block_signals(self._settings.signals)
         try:
-            from graceful._runner import Runner  # here, to save 5 ms in all that only registers hooks or prints --help
+            from graceful._run.runner import Runner  # here, to save 5 ms: see above
 
-            runner = self._runner = Runner([*self._hooks()], self._settings, owns_loop=True)
+            runner = self._run = Runner([*self._hooks()], self._settings)
         except BaseException:
             release()
             if coroutine is not None:
@@ -156,11 +148,11 @@ class App(Hooks):
             raise
         try:
             if self._stop_requested:
-                runner.inbox.stop()
-            raised, result = runner.run(coroutine, debug, loop_factory, taken=release)
+                runner.dispatcher.stop()
+            raised, result = runner.run(coroutine, debug, loop_factory, on_taken=release)
         finally:
             release()
-            self._over(runner)
+            self._run_ended(runner)
         try:
             if raised is not None:
                 raise raised
@@ -176,17 +168,17 @@ class App(Hooks):
             StateError: The app is running already, or was told to stop before the block could begin.
             BaseException: What a startup hook raised, after what was started was cleaned up.
         """
-        from graceful._guest import Guest  # here for the same reason
+        from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
 
-        if self._runner is not None:
+        if self._run is not None:
             raise StateError(f"{self!r} is running already")
-        guest = self._runner = Guest([*self._hooks()], self._settings)
+        run = self._run = EmbeddedRun([*self._hooks()], self._settings)
         try:
             if self._stop_requested:
-                guest.inbox.stop()
-            await guest.enter()
+                run.dispatcher.stop()
+            await run.enter()
         except BaseException:
-            self._over(guest)
+            self._run_ended(run)
             raise
         return self
 
@@ -194,40 +186,40 @@ class App(Hooks):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """Shut down. What failed meanwhile leaves the block as an exception."""
-        guest: Guest = self._runner  # type: ignore[assignment]
+        run: EmbeddedRun = self._run  # type: ignore[assignment]
         try:
-            return await guest.leave(error)
+            return await run.leave(error)
         finally:
-            self._over(guest)
+            self._run_ended(run)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
         """
         The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`.
 
-        Owner of the process is the server: if the app stops from inside (a failure, `stop()`), the server is sent the
-        SIGTERM it has taken, answers what it has accepted, and ends with a status of its own.
+        The server owns the process: if the app stops from inside (a failure, `stop()`), the server is sent the SIGTERM that
+        it handles, answers what it has accepted, and ends with a status of its own.
         """
         async with self:
-            guest: Guest = self._runner  # type: ignore[assignment]
-            self.create_task(guest.end_owner(), name="end owner")
+            run: EmbeddedRun = self._run  # type: ignore[assignment]
+            self.create_task(run.end_owner(), name="end owner")
             yield
 
     def _refuse_if_running(self, main: Any) -> None:
         why = None
-        if self._runner is not None:
+        if self._run is not None:
             why = f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
-        elif _loop_is_running():
+        elif asyncio._get_running_loop() is not None:
             why = "run() cannot be called while a loop runs in this thread: use `async with app:` there"
         if why is not None:
             if inspect.iscoroutine(main):
                 main.close()
             raise StateError(why)
 
-    def _over(self, runner: Runner) -> None:
-        self._runner = None
+    def _run_ended(self, run: Run) -> None:
+        self._run = None
         self._stop_requested = False
-        self._report = runner.report or self._report
+        self._report = run.report or self._report
 
     # --- on a running app ------------------------------------------------------------------------------------------
 
@@ -237,21 +229,21 @@ class App(Hooks):
 
         Not an error: `run()` returns main's result if main still ended by itself, else `None`.
         """
-        runner = self._runner
-        if runner is None:
+        run = self._run
+        if run is None:
             self._stop_requested = True
         else:
-            runner.inbox.stop()
+            run.dispatcher.stop()
 
     @property
     def stopping(self) -> bool:
         """Whether the shutdown has begun: for a readiness probe."""
-        return self._runner is not None and self._runner.inbox.stopping
+        return self._run is not None and self._run.dispatcher.stopping
 
     @property
     def report(self) -> Report | None:
         """What happened at the last shutdown; `None` before the first."""
-        return self._report()
+        return self._report
 
     def remaining(self) -> float:
         """
@@ -259,8 +251,8 @@ class App(Hooks):
 
         Infinity while the app is not stopping; never negative.
         """
-        runner = self._runner
-        return math.inf if runner is None else runner.life.turns.remaining()
+        run = self._run
+        return math.inf if run is None else run.active.remaining()
 
     async def wait_stopping(self) -> None:
         """
@@ -287,7 +279,7 @@ class App(Hooks):
             StateError: The app is not running.
         """
         delay = math.inf if delay == math.inf else seconds("delay", delay)
-        return await self._running("sleep()").life.sleep(delay)
+        return await self._parts("sleep()").notice.sleep(delay)
 
     def create_task(
         self,
@@ -313,12 +305,11 @@ class App(Hooks):
         if not isinstance(coro, CoroutineType):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
         try:
-            runner = self._running("create_task()")
+            parts = self._parts("create_task()")
         except StateError:
             coro.close()  # or Python would warn that it was never awaited, next to an error that says why
             raise
-        # By position, all of them: then Python calls it as fast as it can.
-        return runner.life.tasks.create(coro, caller(1), name, context, drain)
+        return parts.tasks.create(coro, call_site(1), name, context, drain)
 
     def critical(self, label: str = "") -> contextlib.AbstractAsyncContextManager[None]:
         """
@@ -333,7 +324,7 @@ class App(Hooks):
         Raises:
             StateError: The app is not running when the block is entered.
         """
-        return Critical(lambda: self._running("critical()").life.tasks.blocks, label)
+        return CriticalBlock(lambda: self._parts("critical()").blocks, label)
 
     async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
         """
@@ -352,7 +343,7 @@ class App(Hooks):
         value = await cm.__aenter__()
         leave = functools.partial(cm.__aexit__, None, None, None)
         try:
-            self._acquiring("enter_async_context()").acquire(Hook(leave, Stage.CLEANUP))
+            self._acquiring("enter_async_context()").shutdown.release_later(Hook(leave, Stage.CLEANUP))
         except StateError:
             await leave()
             raise
@@ -370,25 +361,28 @@ class App(Hooks):
         """
         if not callable(callback):
             raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
-        life = self._acquiring("push_async_callback()")
-        life.acquire(Hook(functools.partial(callback, *args, **kwargs) if args or kwargs else callback, Stage.CLEANUP))
+        parts = self._acquiring("push_async_callback()")
+        bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
+        parts.shutdown.release_later(Hook(bound, Stage.CLEANUP))
         return callback
 
-    def _acquiring(self, call: str) -> Life:
-        life = self._running(call).life
-        if life.over:
-            raise StateError(f"{call} came too late: the cleanup is over, and nobody would release it")
-        return life
+    def _acquiring(self, call: str) -> LoopParts:
+        parts = self._parts(call)
+        if parts.shutdown.over:
+            raise StateError(f"{call} came too late: the cleanup is over, and nothing would release it")
+        return parts
 
-    def _running(self, call: str) -> Runner:
-        if self._runner is None:
+    def _parts(self, call: str) -> LoopParts:
+        """The parts of the run, for a call that must be made in its loop."""
+        if self._run is None:
             raise StateError(f"{call} needs a running app: call it inside run() or `async with app:`")
-        if asyncio._get_running_loop() is not self._runner.inbox.loop:
+        parts = self._run.parts
+        if parts is None or not parts.run_in(asyncio._get_running_loop()):
             raise StateError(
-                f"{call} belongs into the app's own loop: from another thread call it through "
+                f"{call} must be called from the app's own event loop: from another thread use "
                 "loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
             )
-        return self._runner
+        return parts
 
 
 def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
@@ -401,10 +395,6 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     if not inspect.iscoroutine(made):
         raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
     return made
-
-
-def _loop_is_running() -> bool:
-    return asyncio._get_running_loop() is not None
 
 
 app = App()

@@ -1,0 +1,1 @@
+"""Rules and immutable records shared across the package; knows neither an event loop nor the operating system."""

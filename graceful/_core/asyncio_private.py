@@ -1,0 +1,181 @@
+"""
+Private names of asyncio: the only room that uses any, and what happens on a Python that does not have them.
+
+Each was read in the sources of CPython 3.11 to 3.15, and the tests look for each of them on the running Python. Where one
+is missing, less is noticed and nothing breaks:
+
+| name | since | used to | without it |
+|---|---|---|---|
+| `Future._log_traceback` | 3.4 | see whether anybody has retrieved a task's exception | a failed task is reported when it is collected, as in asyncio |
+| `Future._callbacks` | 3.4 | see which tasks wait for one in a critical block | only the task in the block itself is spared |
+| `Future._source_traceback` | 3.5 | name where a task was created, in debug mode | its place is left out of the message |
+| `Task._coro` | 3.4 | show where a task is stuck (`get_coro()` of a finished eager task crashes 3.12.1) | `get_coro()` is called |
+| `Task._fut_waiter` | 3.4 | find a `gather` that `gc.freeze()` has hidden | such a gather is not found |
+| `Task._log_destroy_pending` | 3.4 | abandon a task without asyncio's "Task was destroyed but it is pending" | asyncio logs that line |
+| `tasks._unregister_task` | 3.7 | take our own tasks out of `asyncio.all_tasks()` | they are listed there |
+| `tasks._GatheringFuture`, its `_children` | 3.4 | see that a `gather` will still look at a failed task | no failed task is reported before it is collected |
+| `tasks._wait`, its locals `fs` and `waiter` | 3.4 | the same for `asyncio.wait` | the same |
+| `Queue._queue` | 3.4 | the same for `as_completed` | the same |
+| `TaskGroup._parent_task` | 3.11 | see which task waits for a group | only the task in the block itself is spared |
+| `Runner._on_sigint` | 3.11 | recognise the SIGINT handler of `asyncio.run` | Ctrl-C in an app inside `asyncio.run` is handled as asyncio does |
+| `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
+| `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
+| `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import types
+from asyncio import tasks
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from graceful._core.marks import calls_without_frame
+
+__all__ = [
+    "GATHER",
+    "abandon_silently",
+    "can_see_waiters",
+    "children_of",
+    "coroutine_of",
+    "default_executor",
+    "futures_in_wait",
+    "handle_owner",
+    "has_unretrieved_exception",
+    "is_runner_sigint",
+    "is_running_gather",
+    "is_running_wait",
+    "queued_futures",
+    "shows_default_executor",
+    "source_traceback",
+    "unregister",
+    "waiters_of",
+    "waits_on",
+]
+
+Future = asyncio.Future[Any]
+
+#: The type of the future that `gather` returns; `None`: this Python has no such name.
+GATHER: Any = getattr(tasks, "_GatheringFuture", None)
+_WAIT: types.CodeType | None = getattr(getattr(tasks, "_wait", None), "__code__", None)
+_unregister: Any = getattr(tasks, "_unregister_task", None)
+_on_sigint: Any = getattr(asyncio.Runner, "_on_sigint", None)
+
+with contextlib.suppress(AttributeError):  # a Handle calls whatever it was given
+    calls_without_frame(asyncio.Handle._run)
+
+
+# --- a task ------------------------------------------------------------------------------------------------------------
+
+
+def has_unretrieved_exception(future: Future) -> bool:
+    """Whether it has failed, and nobody has retrieved the exception: what asyncio's own report goes by."""
+    return bool(getattr(future, "_log_traceback", False))
+
+
+def coroutine_of(task: Any) -> Any:
+    """The coroutine that a task runs; `None` if it shows none."""
+    try:
+        return task._coro
+    except AttributeError:
+        get_coro = getattr(task, "get_coro", None)
+        return get_coro() if get_coro is not None else None
+
+
+def source_traceback(future: Any) -> Iterable[Any]:
+    """The stack that created it, innermost last; empty outside asyncio's debug mode."""
+    return getattr(future, "_source_traceback", None) or ()
+
+
+def waits_on(task: Any) -> Future | None:
+    """The future that a suspended task waits for."""
+    return getattr(task, "_fut_waiter", None)
+
+
+def abandon_silently(task: Any) -> None:
+    """Have asyncio not log that the task was destroyed while it was pending."""
+    with contextlib.suppress(AttributeError):
+        task._log_destroy_pending = False
+
+
+def unregister(task: asyncio.Task[Any]) -> None:
+    """Take a task out of `asyncio.all_tasks()`."""
+    if _unregister is not None:
+        _unregister(task)
+
+
+def handle_owner(handle: Any) -> Any:
+    """The object whose method a handle calls; `None`: it calls a function, or does not show what (uvloop)."""
+    return getattr(getattr(handle, "_callback", None), "__self__", None)
+
+
+# --- who waits for a task ----------------------------------------------------------------------------------------------
+
+
+def can_see_waiters() -> bool:
+    """Whether this Python shows which `gather` and `asyncio.wait` are running: only then can one be told from none."""
+    return GATHER is not None and _WAIT is not None
+
+
+def is_running_gather(future: Any) -> bool:
+    """Whether it is the future of a `gather` that is not done."""
+    return type(future) is GATHER and not future.done()  # not isinstance: a proxy may claim any class
+
+
+def children_of(future: Any) -> Iterable[Future]:
+    """The futures in a `gather`; empty if it is none."""
+    return getattr(future, "_children", ())
+
+
+def is_running_wait(coroutine: Any) -> bool:
+    """Whether it is a call of `asyncio.wait` that has begun and is not over."""
+    return coroutine.cr_code is _WAIT and coroutine.cr_frame is not None
+
+
+def futures_in_wait(coroutine: Any) -> tuple[Iterable[Future], Future | None]:
+    """The futures that such a call waits for, and the one that wakes it; `None`: that is not known."""
+    names = coroutine.cr_frame.f_locals
+    return names.get("fs", ()), names.get("waiter")
+
+
+def queued_futures(queue: asyncio.Queue[Any]) -> Iterator[Future]:
+    """The futures in a queue; `as_completed` keeps its tasks in one."""
+    # Not isinstance: a proxy may claim any class.
+    return (each for each in getattr(queue, "_queue", ()) if issubclass(type(each), asyncio.Future))
+
+
+def waiters_of(future: Any) -> Iterator[Future]:
+    """What is woken when it is done: tasks that await it, the futures of `gather` and `wait_for`, a TaskGroup's owner."""
+    for callback, *_ in getattr(future, "_callbacks", None) or ():
+        arguments: Any = getattr(callback, "args", ())
+        # The callback is a method, a partial, or a closure.
+        held = [getattr(callback, "__self__", None), *(arguments if tuple in type(arguments).__mro__ else ())]
+        for cell in getattr(callback, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # still empty
+                held.append(cell.cell_contents)
+        for each in held:
+            if isinstance(each, asyncio.Future):
+                yield each
+            elif isinstance(each, asyncio.TaskGroup) and (parent := getattr(each, "_parent_task", None)) is not None:
+                yield parent
+
+
+# --- the loop and its runner -------------------------------------------------------------------------------------------
+
+
+def default_executor(loop: asyncio.AbstractEventLoop) -> Any:
+    """The loop's default executor; `None`: none was set, or the loop does not show it."""
+    return getattr(loop, "_default_executor", None)
+
+
+def shows_default_executor(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `default_executor` can be relied on; uvloop does not show it."""
+    return hasattr(loop, "_default_executor")
+
+
+def is_runner_sigint(handler: object) -> bool:
+    """Whether this is the SIGINT handler that `asyncio.run` has installed."""
+    method = getattr(getattr(handler, "func", None), "__func__", None)
+    return method is not None and method is _on_sigint

@@ -1,0 +1,99 @@
+"""What an `App` was made with, checked; and the environment variables `GRACEFUL_GRACE` and `GRACEFUL_DRAIN_DELAY`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from graceful._core.arguments import seconds, signal_from
+
+__all__ = ["Settings", "check_settings", "default_signals"]
+
+#: The environment variable that an argument of `App` is read from where it is `None`.
+VARIABLES = {"grace": "GRACEFUL_GRACE", "drain_delay": "GRACEFUL_DRAIN_DELAY"}
+
+#: Seconds of grace where neither the code nor the environment says anything. Docker sends SIGKILL after 10.
+DEFAULT_GRACE = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """
+    The checked arguments of an `App`. All times are in seconds.
+
+    Attributes:
+        name: What the app is called in messages.
+        grace: From the first cause to the end of everything.
+        drain_delay: How long the app goes on serving after the first signal.
+        signals: The signals that stop the program.
+        debounce: How long no signal may come before the next one is a new request.
+        patience: How long a failed task may wait for somebody to retrieve its exception; `None`: tasks are not watched.
+    """
+
+    name: str
+    grace: float
+    drain_delay: float
+    signals: tuple[signal.Signals, ...]
+    debounce: float
+    patience: float | None
+
+
+def check_settings(
+    *,
+    name: str | None,
+    grace: float | None,
+    drain_delay: float | None,
+    signals: Iterable[Any] | None,
+    debounce: float,
+    patience: float | None,
+) -> Settings:
+    """
+    Check the arguments of an `App`; see there for what they mean.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or the delay is not shorter than the grace.
+    """
+    if not isinstance(name, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__})")
+    if signals is not None and (isinstance(signals, str) or not isinstance(signals, Iterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"signals must be several signals, such as [signal.SIGTERM], got {signals!r}")
+    settings = Settings(
+        name=name or os.path.basename(sys.argv[0] if sys.argv else "") or "app",
+        grace=_seconds_or_environment("grace", grace, DEFAULT_GRACE, positive=True),
+        drain_delay=_seconds_or_environment("drain_delay", drain_delay, 0.0),
+        signals=default_signals() if signals is None else tuple(signal_from("signals", each) for each in signals),
+        debounce=seconds("debounce", debounce),
+        patience=None if patience is None else seconds("patience", patience),
+    )
+    if settings.drain_delay >= settings.grace:
+        raise ValueError(
+            f"drain_delay must be less than the grace it is part of ({settings.grace:g} s), "
+            f"got {settings.drain_delay:g}"
+        )
+    return settings
+
+
+def default_signals() -> tuple[signal.Signals, ...]:
+    """What stops a program by default: those of SIGINT, SIGTERM, SIGHUP and SIGBREAK that this platform has."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+def _seconds_or_environment(argument: str, value: object, default: float, *, positive: bool = False) -> float:
+    """`value`; where it is `None` the environment variable of that argument; where that is unset `default`."""
+    if value is not None:
+        return seconds(argument, value, positive=positive)
+    variable = VARIABLES[argument]
+    text = os.environ.get(variable, "")
+    if not text.strip():
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{variable} must be a number of seconds, got {text!r}") from None
+    return seconds(variable, number, positive=positive)

@@ -1,0 +1,127 @@
+"""Immutable records shared across the package: causes, failures and outcomes."""
+
+from __future__ import annotations
+
+import signal as _signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Cause", "Failure", "Kind", "Outcome", "Verdict", "add_note", "describe"]
+
+
+class Kind(StrEnum):
+    """What can end a program."""
+
+    SIGNAL = "signal"
+    EXCEPTION = "exception"
+    COMPLETED = "completed"
+    REQUESTED = "requested"
+
+
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """
+    One reason to stop, as it was noticed. The first one is *the* cause of a shutdown; later ones are kept beside it.
+
+    Two causes are equal only if they are the same object.
+
+    Attributes:
+        kind: `signal`, `exception`, `completed` (main returned) or `requested` (`App.stop`).
+        at: When, in seconds on `time.monotonic`'s clock.
+        signal: The signal, where `kind` is `signal`; else `None`.
+        exception: The exception, where one is behind it (the `CancelledError`, where the block of `async with app:` was
+            cancelled); else `None`.
+    """
+
+    kind: Kind
+    at: float
+    signal: _signal.Signals | None = None
+    exception: BaseException | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return self.signal.name
+        if self.kind is Kind.REQUESTED:
+            return "stop() was called" if self.exception is None else "the block was cancelled"
+        return "main returned" if self.exception is None else describe(self.exception)
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """
+    An exception that nobody handled, as an `on_exception` hook receives it.
+
+    Attributes:
+        exception: The exception itself.
+        message: One line that says where it came from.
+        context: What the loop's exception handler was called with (see `loop.call_exception_handler`).
+        task: The task or future that failed; `None` where there was none, as for a callback.
+        at: When it was noticed, in seconds on `time.monotonic`'s clock.
+    """
+
+    exception: BaseException
+    message: str
+    context: Mapping[str, Any]
+    task: Any = None
+    at: float = 0.0
+
+
+class Verdict(StrEnum):
+    """How a hook ended."""
+
+    OK = "ok"
+    RAISED = "raised"
+    TIMED_OUT = "timed out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """
+    How one hook, or one task that had to be stopped, ended.
+
+    Attributes:
+        hook: Its qualified name.
+        verdict: `ok`, `raised`, `timed out`, `cancelled`, or `skipped` (what it cleans up after was never started).
+        where: `file:line` of its definition.
+        stage: The step of the sequence it belonged to: `startup`, `on_exception`, `drain`, `cancel` or `cleanup`.
+        at: When it began, in seconds on `time.monotonic`'s clock.
+        took: Seconds it ran.
+        error: What it raised, or the `HookTimeout`; `None` if it ended without an error.
+        stack: Where it was stuck when it was timed out or cancelled, one line a frame, innermost last.
+    """
+
+    hook: str
+    verdict: Verdict
+    where: str
+    stage: str
+    at: float = 0.0
+    took: float = 0.0
+    error: BaseException | None = None
+    stack: tuple[str, ...] = ()
+
+
+def describe(exception: BaseException) -> str:
+    """`ValueError: too small`, or `ValueError` alone where there is no text; always one line."""
+    try:
+        text = str(exception)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a user's __str__ may raise, or block until it is unblocked
+        text = ""
+    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
+
+
+def add_note(exception: BaseException, text: str) -> None:
+    """Add a note to an exception, unless it has the same one already: it may be raised again in a second run."""
+    try:
+        if text not in getattr(exception, "__notes__", ()):
+            exception.add_note(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # it may refuse, as a frozen dataclass does, or block until it is unblocked
+        return

@@ -1,0 +1,52 @@
+"""The hooks that run now, and which of them the running code belongs to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from graceful._core.deadline import Deadline
+from graceful._hooks.hook_run import HookRun, current_hook_run
+from graceful._observe.journal import Journal
+
+__all__ = ["ActiveHooks"]
+
+
+class ActiveHooks:
+    """
+    Args:
+        deadline: The deadline of the run.
+        journal: Where outcomes are kept for the report.
+    """
+
+    def __init__(self, deadline: Deadline, journal: Journal) -> None:
+        self._deadline = deadline
+        self._journal = journal
+        self._running: set[HookRun] = set()
+
+    def begin(self, run: HookRun) -> None:
+        """It runs; to be called before it starts, because it may block at once. Calling it again does nothing."""
+        self._running.add(run)
+
+    def end(self, run: HookRun) -> None:
+        """It is over; its outcome is kept for the report."""
+        self._running.discard(run)
+        self._journal.outcomes.append(run.finish())
+
+    def current(self) -> HookRun | None:
+        """The hook run that the running code belongs to, if it is not over."""
+        if not self._running:
+            return None
+        run = current_hook_run()  # a task that a startup hook created has inherited its run, which is long over
+        return run if run in self._running else None
+
+    def running(self) -> Iterable[HookRun]:
+        """Those that are not over. Safe in another thread."""
+        return [*self._running]
+
+    def remaining(self) -> float:
+        """Seconds left to the running code: in a hook of its own slice, elsewhere of the grace; see `App.remaining`."""
+        if not self._deadline.stopping:
+            return math.inf
+        run = self.current()
+        return self._deadline.remaining() if run is None else run.remaining()

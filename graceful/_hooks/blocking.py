@@ -1,0 +1,49 @@
+"""How long the code that runs now may block the loop, before it is unblocked in place."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._hooks.active import ActiveHooks
+from graceful._loop.tasks import SupervisedTasks
+
+__all__ = ["BlockingLimit"]
+
+
+class BlockingLimit:
+    """
+    A hook may block until its slice is over, and all other code for half of the grace.
+
+    Args:
+        deadline: The deadline of the run.
+        active: The hooks that run now.
+        tasks: The supervised tasks.
+        owns_loop: Whether all code in the loop may be unblocked, or only hooks and supervised tasks.
+    """
+
+    def __init__(self, deadline: Deadline, active: ActiveHooks, tasks: SupervisedTasks, *, owns_loop: bool) -> None:
+        self._deadline = deadline
+        self._active = active
+        self._tasks = tasks
+        self._owns_loop = owns_loop
+        self._cancelled_at = -math.inf
+
+    def tasks_were_cancelled(self) -> None:
+        """The share for code outside hooks begins anew: what blocks now does so in its `finally`."""
+        self._cancelled_at = clock.now()
+
+    def until(self) -> float:
+        """When the running code must stop blocking the loop; infinity: never. In a signal handler, in its context."""
+        run, stopping = self._active.current(), self._deadline.stopping
+        starting = run is not None and run.stage == "startup"
+        if run is not None and not (starting and stopping):
+            return run.until()
+        if not stopping or not (self._owns_loop or starting or self._runs_supervised()):
+            return math.inf
+        return self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at))
+
+    def _runs_supervised(self) -> bool:
+        return asyncio._get_running_loop() is not None and asyncio.current_task() in self._tasks

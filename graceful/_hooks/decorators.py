@@ -1,0 +1,251 @@
+"""The decorators, and the collection of hooks that they register."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, Literal, TypeAlias, overload
+
+from typing_extensions import TypeVar
+
+from graceful._core.arguments import seconds, signal_from
+from graceful._core.errors import HookError
+from graceful._core.types import Cause, Failure
+from graceful._hooks.hook import Hook, Reference, Stage
+from graceful._hooks.signature import check_function, close_coroutines
+
+__all__ = ["Hooks"]
+
+_Result: TypeAlias = Awaitable[object] | None
+_Plain: TypeAlias = Callable[[], _Result]
+_ShutdownHook: TypeAlias = _Plain | Callable[[Cause], _Result]
+_Verdict: TypeAlias = Awaitable[bool | None] | bool | None
+_ExceptionHook: TypeAlias = Callable[[], _Verdict] | Callable[[Failure], _Verdict] | Callable[[Any, Any], _Verdict]
+_SignalHook: TypeAlias = _Plain | Callable[[signal.Signals], _Result]
+_Resource: TypeAlias = Callable[[], AsyncIterator[Any]] | Callable[[], Iterator[Any]]
+_Work: TypeAlias = Callable[[], Awaitable[object]]
+
+F = TypeVar("F", bound=_Plain)
+S = TypeVar("S", bound=_ShutdownHook)
+X = TypeVar("X", bound=_ExceptionHook)
+G = TypeVar("G", bound=_SignalHook)
+R = TypeVar("R", bound=_Resource)
+B = TypeVar("B", bound=_Work)
+
+#: What `after=` takes: a hook's function, its name, or several of them; `()` for "at once".
+After: TypeAlias = Reference | Iterable[Reference] | None
+
+_NOT_GIVEN: Any = object()
+
+
+class Hooks:
+    """
+    A collection of hooks, for a module of its own; `App.include` adds it to an app. An `App` is one itself.
+
+    Each decorator works bare and called, takes sync and async functions, and returns the function unchanged.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Hook | Hooks] = []
+
+    def _hooks(self) -> Iterator[Hook]:
+        """Every hook once, in the order of registration; included collections stand where they were included."""
+        seen: set[int] = set()
+        pending: list[Hook | Hooks] = [*reversed(self._entries)]
+        while pending:
+            entry = pending.pop()
+            if id(entry) in seen:
+                continue
+            seen.add(id(entry))
+            if isinstance(entry, Hooks):
+                pending.extend(reversed(entry._entries))
+            else:
+                yield entry
+
+    def include(self, hooks: Hooks) -> None:
+        """
+        Add a collection, as if its hooks were registered here; also those that are added to it later.
+
+        Including it twice is harmless: each hook runs once, where it was included first. So a part may include the parts
+        that it uses, and is cleaned up before them. A collection may be included in several apps.
+
+        Raises:
+            TypeError: `hooks` is not a `Hooks`.
+            ValueError: It is this very collection, or contains it.
+        """
+        if not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"include() takes a graceful.Hooks, got {hooks!r}")
+        if hooks is self or hooks._contains(self):
+            raise ValueError("include() cannot add a collection to itself")
+        self._entries.append(hooks)
+
+    def _contains(self, other: Hooks) -> bool:
+        return any(entry is other or entry._contains(other) for entry in self._entries if isinstance(entry, Hooks))
+
+    @overload
+    def on_startup(self, function: F, /) -> F: ...
+    @overload
+    def on_startup(self, *, timeout: float | None = None) -> Callable[[F], F]: ...
+    def on_startup(self, function: Any = _NOT_GIVEN, *, timeout: float | None = None) -> Any:
+        """
+        Run before main, in the order of registration, one at a time. If one fails, only what was started is cleaned up.
+
+        Args:
+            function: A function without required parameters.
+            timeout: Seconds it may take; `None`: no limit. Running out of it is a failure of the start.
+
+        Raises:
+            HookError: The function cannot be called like that.
+        """
+        return self._register("on_startup", Stage.STARTUP, (), function, timeout=timeout)
+
+    @overload
+    def on_shutdown(self, function: S, /) -> S: ...
+    @overload
+    def on_shutdown(
+        self, *, timeout: float | None = None, after: After = None, stage: Literal["drain", "cleanup"] = "cleanup"
+    ) -> Callable[[S], S]: ...
+    def on_shutdown(
+        self, function: Any = _NOT_GIVEN, *, timeout: float | None = None, after: After = None, stage: str = "cleanup"
+    ) -> Any:
+        """
+        Run to its end when the program stops, whatever stops it, before the loop does; the last registered runs first.
+
+        If startup fails, only what was started is cleaned up: a hook is skipped if none of the startups in the block just
+        before it completed. The block is its `on_startup` hooks, or if there are none its resources; several shutdown
+        hooks in a row share it. A hook with no startup before it always runs.
+
+        Args:
+            function: A function that takes nothing, or one argument: the `Cause`.
+            timeout: Seconds it may take; `None`: what is left of the grace, less a reserve for the hooks behind it. It
+                never extends the grace.
+            after: The hooks that must end first (a function, a name, or several); then it runs concurrently with the
+                rest. `()`: start at once. `None` (default): one after the other with all hooks that leave this out.
+            stage: `"cleanup"`, after all tasks have ended, or `"drain"`, while they still run (to stop accepting work).
+
+        Raises:
+            HookError: The function cannot be called like that.
+            ValueError: No such stage, or a bad timeout.
+        """
+        if stage not in ("cleanup", "drain"):
+            raise ValueError(f"stage must be 'cleanup' or 'drain', got {stage!r}")
+        return self._register(
+            "on_shutdown", Stage(stage), ("cause",), function, timeout=timeout, after=_references(after)
+        )
+
+    @overload
+    def on_exception(self, function: X, /) -> X: ...
+    @overload
+    def on_exception(self, *types: type[BaseException], timeout: float | None = None) -> Callable[[X], X]: ...
+    def on_exception(self, *types: Any, timeout: float | None = None) -> Any:
+        """
+        Run when an exception that nobody handled would stop the program: of main, a task or a callback.
+
+        The function takes nothing, one argument (the `Failure`), or asyncio's own two (`loop, context`). Returning
+        `True` means, as in `__exit__`, that it is dealt with and the program goes on. A failed startup stops the program
+        in any case.
+
+        Args:
+            types: The exceptions it is for; none: every `Exception`.
+            timeout: Seconds it may take; `None`: what the grace allows.
+
+        Raises:
+            HookError: The function cannot be called like that, or a type is not an exception class.
+        """
+        bare = len(types) == 1 and (inspect.iscoroutine(types[0]) or callable(types[0]))
+        bare = bare and not isinstance(types[0], type)
+        function, types = (types[0], ()) if bare else (_NOT_GIVEN, types)
+        for given in types:
+            if not (isinstance(given, type) and issubclass(given, BaseException)):
+                raise HookError(
+                    f"on_exception() takes exception classes, got {given!r}: write @app.on_exception(ConnectionError)"
+                )
+        return self._register(
+            "on_exception",
+            Stage.EXCEPTION,
+            ("loop", "context"),
+            function,
+            timeout=timeout,
+            types=types or (Exception,),
+        )
+
+    def on_signal(self, *signals: signal.Signals | int | str) -> Callable[[G], G]:
+        """
+        Run for these signals instead of stopping: reload on SIGHUP, dump on SIGUSR1.
+
+        The function takes nothing, or one argument: the signal. A signal that the process inherited as ignored is taken,
+        too. Runs one at a time: a signal that arrives while it runs makes it run once more. If it fails, so does the
+        program.
+
+        Raises:
+            HookError: No signal was named, or the function cannot be called like that.
+            ValueError: A signal that no handler can take.
+        """
+        close_coroutines(*signals)
+        if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
+            raise HookError("on_signal() needs to know which signal: write @app.on_signal(signal.SIGHUP)")
+        taken = tuple(signal_from("on_signal()", given) for given in signals)
+        register: Callable[[G], G] = self._register("on_signal", Stage.SIGNAL, ("signal",), _NOT_GIVEN, signals=taken)
+        return register
+
+    @overload
+    def resource(self, function: R, /) -> R: ...
+    @overload
+    def resource(self, *, timeout: float | None = None) -> Callable[[R], R]: ...
+    def resource(self, function: Any = _NOT_GIVEN, *, timeout: float | None = None) -> Any:
+        """
+        A generator with one `yield`: what is before it is startup, what is after it is shutdown.
+
+        It lives in one task from start to end, so that an `async with` or a `TaskGroup` around the `yield` works. Only
+        what was entered is exited, last entered first.
+
+        Args:
+            function: An async (or sync) generator function without required parameters.
+            timeout: Seconds for each of its two halves; `None`: no limit at the start, what the grace allows at the end.
+
+        Raises:
+            HookError: It is not a generator function.
+        """
+        return self._register("resource", Stage.RESOURCE, (), function, timeout=timeout)
+
+    @overload
+    def background(self, function: B, /) -> B: ...
+    @overload
+    def background(self, *, drain: bool = False) -> Callable[[B], B]: ...
+    def background(self, function: Any = _NOT_GIVEN, *, drain: bool = False) -> Any:
+        """
+        A coroutine function started after startup as a supervised task: its failure stops the program at once.
+
+        Args:
+            function: A coroutine function without required parameters.
+            drain: The shutdown waits for it, for half of the grace at most, before it cancels anything.
+
+        Raises:
+            HookError: It is not a coroutine function.
+        """
+        return self._register("background", Stage.BACKGROUND, (), function, drain=drain)
+
+    def _register(
+        self, decorator: str, stage: Stage, offers: tuple[str, ...], function: Any, *, timeout: Any = None, **more: Any
+    ) -> Any:
+        if timeout is not None:
+            timeout = seconds("timeout", timeout, positive=True)
+        if function is _NOT_GIVEN:
+            return functools.partial(self._register, decorator, stage, offers, timeout=timeout, **more)
+        arity = check_function(decorator, function, stage, offers)
+        self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
+        return function
+
+
+def _references(after: Any) -> tuple[Reference, ...] | None:
+    if after is None:
+        return None
+    several: list[Any] = [after]
+    if not callable(after) and not isinstance(after, str) and hasattr(after, "__iter__"):
+        several = [*after]
+    for reference in several:
+        if not callable(reference) and not isinstance(reference, str):
+            raise TypeError(f"after must be hooks or their names, got {reference!r} ({type(reference).__name__})")
+    return tuple(several)

@@ -1,0 +1,140 @@
+"""A hook: a function that a user has registered, in the one shape that the rest of the package knows."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import CodeType, CoroutineType
+from typing import Any, TypeAlias
+
+from graceful._core.marks import calls_user_code, calls_without_frame
+from graceful._core.places import place
+
+__all__ = ["Hook", "Reference", "Stage", "is_awaitable", "reference_key"]
+
+#: What `after=` names a hook by.
+Reference: TypeAlias = Callable[..., Any] | str
+
+
+class Stage(StrEnum):
+    """What a hook is for. `drain` and `cleanup` are those that `on_shutdown(stage=)` takes."""
+
+    STARTUP = "startup"
+    RESOURCE = "resource"
+    BACKGROUND = "background"
+    SIGNAL = "signal"
+    EXCEPTION = "on_exception"
+    DRAIN = "drain"
+    CLEANUP = "cleanup"
+
+
+@dataclass(frozen=True, eq=False)
+class Hook:
+    """
+    A registered function.
+
+    Attributes:
+        function: What the user wrote.
+        stage: What it is for.
+        arity: How many arguments it is called with.
+        timeout: Seconds it may take; `None`: what the budget allows.
+        after: The hooks it waits for; `None`: it is part of the default chain.
+        types: The exceptions that an `on_exception` hook is for.
+        signals: The signals that an `on_signal` hook is for.
+        drain: Whether a background task is waited for before anything is cancelled.
+    """
+
+    function: Callable[..., Any]
+    stage: Stage
+    arity: int = 0
+    timeout: float | None = None
+    after: tuple[Reference, ...] | None = None
+    types: tuple[type[BaseException], ...] = (Exception,)
+    signals: tuple[signal.Signals, ...] = ()
+    drain: bool = False
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The function's qualified name, without the functions it was defined in."""
+        return local_name(self.function)
+
+    @functools.cached_property
+    def code(self) -> CodeType | None:
+        """The function's code object; `None`: it is not written in Python."""
+        return code_of(self.function)
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the definition."""
+        return place(self.code)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.where})"
+
+    def references(self) -> set[object]:
+        """What `after=` may call it by."""
+        return {reference_key(self.function), self.name, getattr(self.function, "__name__", self.name)}
+
+    @calls_without_frame
+    @calls_user_code
+    def __call__(self, *offered: Any) -> Any:
+        """
+        Call the function with as many of the offered arguments as it takes.
+
+        Returns:
+            What it returned, which may have to be awaited: `is_awaitable` says so.
+
+        Raises:
+            RuntimeError: It raised StopIteration, which would end a generator that calls `run()` (PEP 479).
+        """
+        try:
+            return self.function(*offered[: self.arity])
+        except StopIteration as error:
+            raise RuntimeError(f"{self.name} raised StopIteration") from error
+
+
+def is_awaitable(result: object) -> bool:
+    """Whether what a hook returned is to be awaited."""
+    return type(result) is CoroutineType or (result is not None and inspect.isawaitable(result))
+
+
+def reference_key(reference: object) -> object:
+    """A function or a name as a key: equal for whatever `after=` takes for the same hook."""
+    try:
+        hash(reference)
+    except TypeError:  # a user's callable object
+        return id(reference)
+    return reference
+
+
+# --- what a function is called, and where it stands --------------------------------------------------------------------
+
+
+def unwrapped(function: Any) -> Any:
+    """The function inside a `functools.partial`, and the `__call__` of an object that is none."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function) and not inspect.isfunction(function):
+        return function.__call__
+    return function
+
+
+def local_name(function: Any) -> str:
+    """Its qualified name, without the functions it was defined in."""
+    function = unwrapped(function) if isinstance(function, functools.partial) else function
+    name = str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+    return name.rpartition("<locals>.")[2]
+
+
+def code_of(function: Any) -> CodeType | None:
+    """Its code object; `None`: it is not written in Python."""
+    return getattr(inspect.unwrap(unwrapped(function)), "__code__", None)
+
+
+def described(function: Any) -> str:
+    """`name (file:line)`."""
+    return f"{local_name(function)} ({place(code_of(function))})"

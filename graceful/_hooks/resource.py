@@ -1,0 +1,109 @@
+"""
+Resources: each lives in one task, from its first half to its second.
+
+One task, so that an `async with`, a `TaskGroup` or a cancel scope around the `yield` is left by the task that entered it,
+and so that a child that fails inside such a group cancels the resource and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from graceful._core.errors import HookError
+from graceful._core.marks import calls_user_code
+from graceful._hooks.hook import Hook
+from graceful._hooks.hook_run import HookRun
+from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
+from graceful._loop.waiting import resolve
+
+__all__ = ["ResourceTask"]
+
+
+class ResourceTask:
+    """
+    A resource that was entered, or is about to be.
+
+    Args:
+        hook: What makes it: a hook whose function is a generator function.
+
+    Attributes:
+        hook: The same.
+        entered: Done when its first half is over, however that ended.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        loop = asyncio.get_running_loop()
+        self.hook = hook
+        self.entered: asyncio.Future[None] = loop.create_future()
+        self._leave: asyncio.Future[HookRun] = loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether its first half is over, and its second is owed."""
+        return not self.task.done() and self.entered.done()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task it lives in, once it was told to enter."""
+        assert self._task is not None
+        return self._task
+
+    def enter(self, run: HookRun) -> asyncio.Task[None]:
+        """Start its first half."""
+        self._task = run.task = hide_from_all_tasks(HiddenTask(self._live(run), name=f"graceful {self.hook.name}"))
+        self.task.add_done_callback(lambda _: resolve(self.entered, None))
+        return self.task
+
+    def leave(self, run: HookRun) -> asyncio.Task[None]:
+        """Start its second half; the task is done when that is over."""
+        run.task = self.task
+        if not self._leave.done():
+            self._leave.set_result(run)
+        return self.task
+
+    async def _live(self, run: HookRun) -> None:
+        generator = self.hook.function()
+        await run.carry_out(self._enter(generator))
+        if run.error is not None:
+            return
+        resolve(self.entered, None)
+        try:
+            run = await self._leave
+        except asyncio.CancelledError as cancelled:
+            # A group or a scope around the yield cancels it here, and must see the cancellation in order to end.
+            await self._throw(generator, cancelled)
+            return
+        await run.carry_out(self._exit(generator))
+
+    async def _enter(self, generator: Any) -> None:
+        if not await self._step(generator):
+            raise HookError(f"{self.hook} must yield once, and ended before its yield")
+
+    async def _exit(self, generator: Any) -> None:
+        if await self._step(generator):
+            await self._throw(generator, GeneratorExit())
+            raise HookError(f"{self.hook} must yield once, and came to a second yield")
+
+    @calls_user_code
+    async def _step(self, generator: Any) -> bool:
+        """Go on to the next yield; returns `False` if there is none."""
+        try:
+            if inspect.isasyncgen(generator):
+                await anext(generator)
+            else:
+                next(generator)
+        except (StopAsyncIteration, StopIteration):
+            return False
+        return True
+
+    async def _throw(self, generator: Any, error: BaseException) -> None:
+        try:
+            if inspect.isasyncgen(generator):
+                await generator.athrow(error)
+            else:
+                generator.throw(error)
+        except (StopAsyncIteration, StopIteration, GeneratorExit):
+            pass

@@ -1,0 +1,78 @@
+"""
+What is stuck: reported when it is given up, and named before a forced end.
+
+Everything that is found not to end in time comes through here, a hook, a task or code that blocks, so that each is
+reported in the same words.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.frames import await_chain, busy_threads, innermost
+from graceful._core.types import Outcome, Verdict
+from graceful._hooks.active import ActiveHooks
+from graceful._loop.tasks import SupervisedTasks
+from graceful._observe.journal import Journal
+from graceful._observe.log import log
+from graceful._process.unblock import Unblocked
+
+__all__ = ["StuckReporter", "still_running"]
+
+
+class StuckReporter:
+    """
+    Args:
+        deadline: The deadline of the run.
+        journal: Where it is kept for the report.
+    """
+
+    def __init__(self, deadline: Deadline, journal: Journal) -> None:
+        self._deadline = deadline
+        self._journal = journal
+
+    def unblocked(self, error: Unblocked, what: str) -> None:
+        """Code had blocked the loop for too long: report it, once, with what other threads do; one may be the reason."""
+        if not error.told:
+            error.told = True
+            self.gave_up(what, error.stack, "blocked the loop, and was unblocked", name_threads=True)
+
+    def gave_up(
+        self, what: str, stack: tuple[str, ...], why: str, stage: str = "cancel", *, name_threads: bool = False
+    ) -> None:
+        """
+        Log, and keep for the report, that something was not left to end by itself.
+
+        Args:
+            what: What to call it.
+            stack: Where it was stuck, outermost first.
+            why: What it did, and what was done about it.
+            stage: The step of the sequence.
+            name_threads: Whether to add where other threads are.
+        """
+        at = self._deadline.began_at if self._deadline.stopping else clock.now()
+        where = stack[0].partition(" in ")[0] if stack else "?"
+        took = max(0.0, clock.now() - at)
+        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, None, stack))
+        parts = [f"{what} {why} after {took:.1f} s"]
+        parts += [f"stuck at {innermost(stack)}"] if stack else []
+        if name_threads:
+            name = threading.current_thread().name
+            parts += [f"thread {other} is at {innermost(its)}" for other, its in busy_threads() if other != name]
+        log(logging.WARNING, "; ".join(parts), stack=stack)
+
+
+def still_running(active: ActiveHooks, tasks: SupervisedTasks | None) -> list[str]:
+    """
+    One line for each hook and task that has not ended, for the message before a forced end.
+
+    Called in the watchdog's thread, perhaps, while the main thread changes what is looked at.
+    """
+    now = clock.now()
+    stuck = [(f"hook {run.hook} since {now - run.began_at:.1f} s", await_chain(run.task)) for run in active.running()]
+    if tasks is not None:
+        stuck += [(tasks.label(task), await_chain(task)) for task in tasks.running()]
+    return [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck]

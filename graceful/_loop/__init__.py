@@ -1,0 +1,1 @@
+"""Around asyncio's loop and its tasks: what is watched, waited for, cancelled and left alone."""

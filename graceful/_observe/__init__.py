@@ -1,0 +1,1 @@
+"""What is told and kept: the log, the terminal, the report."""

@@ -1,0 +1,57 @@
+"""The report of a shutdown, and its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graceful._core.types import Cause, Failure, Outcome, describe
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """
+    The last shutdown of an app.
+
+    Attributes:
+        cause: The first cause.
+        causes: All of them, in the order they were noticed; echoes of the same request are not counted.
+        outcomes: How each hook ended, and each task that did not end in time; in the order they ended.
+        failures: The exceptions that nobody had handled, also those that a hook dealt with; the last 100.
+        took: Seconds from the first cause to the end of `run()`.
+        exit_status: What the parent sees if nobody catches what `run()` raises, as `subprocess` counts: negative for
+            death by that signal.
+    """
+
+    cause: Cause
+    causes: tuple[Cause, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    took: float = 0.0
+    exit_status: int = 0
+
+    def text(self) -> str:
+        """A timeline, one line an event, each with the seconds since the first cause."""
+        zero = self.cause.at
+        rows = [(cause.at - zero, f"{cause.kind}: {cause}") for cause in self.causes]
+        rows += [(outcome.at - zero, _outcome_text(outcome)) for outcome in self.outcomes]
+        told = {id(cause.exception) for cause in self.causes}
+        rows += [
+            (failure.at - zero, f"failure: {describe(failure.exception)}, {failure.message}")
+            for failure in self.failures
+            if id(failure.exception) not in told
+        ]
+        lines = [f"{at:+9.3f} s  {what}" for at, what in sorted(rows, key=lambda row: row[0])]
+        return "\n".join([*lines, f"{self.took:+9.3f} s  over, exit status {self.exit_status}"])
+
+
+def _outcome_text(outcome: Outcome) -> str:
+    error = f": {describe(outcome.error)}" if outcome.error is not None else ""
+    stuck = [f"\n{'at':>17} {line}" for line in reversed(outcome.stack[-5:])]
+    return "".join(
+        [
+            f"{outcome.stage} {outcome.hook} ({outcome.where}) {outcome.verdict} after {outcome.took:.3f} s{error}",
+            *stuck,
+        ]
+    )

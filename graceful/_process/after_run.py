@@ -1,0 +1,171 @@
+"""
+Death by the signal, last of all: what happens between the return of `run()` and the end of the process.
+
+A parent learns what happened from the status, and a shell loop stops at Ctrl-C only if its child died by SIGINT:
+`exit(130)` is not the same. But a process that kills itself inside `run()` skips atexit callbacks, threads and stdio
+buffers. So:
+
+1. `run()` raises `Interrupted`. Whether anybody catches it is known in one place, `sys.excepthook`: it is called for
+   an uncaught KeyboardInterrupt, after all `finally` blocks, and never for a SystemExit.
+2. The hook prints nothing and leaves an object in a module. Threads are joined, atexit callbacks run, buffers are
+   flushed; then modules are torn down, the object with them, and its `__del__` kills the process.
+
+Routes rejected: an atexit callback (skips those registered before it), `os._exit(128 + n)` (skips everything, and is not
+death by a signal), raising KeyboardInterrupt itself (always SIGINT, and it prints a traceback).
+As PID 1 a signal of one's own with the default action is discarded by the kernel (pid_namespaces(7)): there 128+n.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import NoReturn
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.errors import Interrupted
+from graceful._core.frames import thread_lines
+from graceful._core.settings import default_signals
+from graceful._core.state import Action, StateMachine, Trigger
+from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self
+from graceful._process.fork import undo_in_child
+from graceful._process.stderr import write_stderr
+
+__all__ = ["die_if_uncaught", "end_in_time", "start_thread"]
+
+#: Seconds past the deadline for what follows `run()`, so that the last message of a run that just made it is still seen.
+_LATE = 0.5
+
+
+class _KillOnTeardown:
+    """Kills the process when the interpreter tears down the module that holds it: after atexit, threads and buffers."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._pid = os.getpid()
+
+    def __del__(
+        self,
+        # Bound now: modules are empty when it is called.
+        getpid: Callable[[], int] = os.getpid,
+        kill: Callable[[int], None] = kill_self,
+        leave: Callable[[int], NoReturn] = os._exit,
+    ) -> None:
+        if getpid() == self._pid:
+            kill(self._number)
+            leave(128 + self._number)
+
+
+def die_if_uncaught(interrupted: Interrupted, deadline: Deadline, later_signals: StateMachine) -> None:
+    """
+    Have the process die by the signal if nobody catches this exception.
+
+    `sys.excepthook` is wrapped while the exception lives, and restored when the exception was caught and dropped.
+
+    Args:
+        interrupted: What `run()` is about to raise.
+        deadline: When the process must be gone.
+        later_signals: Decides about the signals that still come.
+    """
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+        if value is reference() and not _is_interactive():
+            _prepare_death(number, deadline, later_signals)
+        else:
+            previous(kind, value, traceback)
+
+    def dropped(_: object) -> None:
+        if sys.excepthook is hook:
+            sys.excepthook = previous
+
+    number = interrupted.signal
+    reference = weakref.ref(interrupted, dropped)
+    sys.excepthook = hook
+
+
+def end_in_time(
+    deadline: Deadline, later_signals: StateMachine, in_thread: Callable[[Callable[[], None]], None]
+) -> None:
+    """
+    End the process at the deadline, if the interpreter is ending by then and cannot, as with a thread that never ends.
+
+    If the program goes on past the deadline instead, it is left alone for good: it was not ending.
+
+    Args:
+        deadline: When the process must be gone.
+        later_signals: Decides about the signals that still come.
+        in_thread: Calls a function in another thread.
+    """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit, later_signals)
+    _keep(deadline, in_thread)
+
+
+def start_thread(function: Callable[[], None]) -> None:
+    """Call a function in a daemon thread, without waiting for its start as `threading.Thread` does (0.3 ms)."""
+    _thread.start_new_thread(function, ())
+
+
+def _is_interactive() -> bool:
+    """Whether an uncaught exception is not the end: at a prompt, or with one to come (`python -i`)."""
+    return bool(sys.flags.interactive or sys.flags.inspect or os.environ.get("PYTHONINSPECT") or hasattr(sys, "ps1"))
+
+
+def _prepare_death(number: signal.Signals, deadline: Deadline, later_signals: StateMachine) -> None:
+    # In a module of its own: the thread below holds this one's dictionary by its frame, so this one is not torn down.
+    holder = ModuleType("graceful.kill_on_teardown")
+    holder.it = _KillOnTeardown(number)  # type: ignore[attr-defined]
+    sys.modules[holder.__name__] = holder
+    _take_signals(later_signals)
+    _keep(deadline, start_thread)
+
+
+def _take_signals(later_signals: StateMachine) -> None:
+    """In a process that is ending: only a further request of the user may cut atexit callbacks and threads short."""
+
+    def again(number: int, _frame: object) -> None:
+        if later_signals.decide(Trigger.SIGNAL, clock.now()) is Action.FORCE:
+            kill_self(number)
+
+    def reset() -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+
+    handled = [each for each in default_signals() if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    for each in handled:
+        signal.signal(each, again)
+    undo_in_child(reset)
+
+
+def _at_exit(later_signals: StateMachine) -> None:
+    """In a process that ends after a signal: the same signal once more, forwarded by a wrapper, changes nothing."""
+    if clock.now() - later_signals.last_request_at < later_signals.debounce:
+        _take_signals(later_signals)
+
+
+def _keep(deadline: Deadline, in_thread: Callable[[Callable[[], None]], None]) -> None:
+    at = deadline.at
+
+    def wait() -> None:
+        time.sleep(max(0.0, at + _LATE - clock.now()))
+        # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
+        if threading.main_thread().is_alive() and not getattr(threading, "_SHUTTING_DOWN", False):
+            return
+        lines = "\n  ".join(
+            thread_lines() or ["something without a Python frame: a C function, or the flush of a stream"]
+        )
+        write_stderr(f"graceful: the process could not end in time; still running:\n  {lines}\n")
+        exit_now(EX_SOFTWARE)
+
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new threads
+        in_thread(wait)

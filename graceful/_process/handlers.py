@@ -1,0 +1,148 @@
+"""
+Signal handlers: taken for the duration of a run, and given back.
+
+What was tried, and why it is done like this:
+
+- `loop.add_signal_handler` alone. It hears nothing while the loop is blocked; on uvloop a signal outside
+  `run_forever` is lost, and after `close()` the process no longer reacts to SIGTERM; on the stock loop
+  `remove_signal_handler` leaves a moment with the default action, and it "restores" `default_int_handler` whatever was
+  there. It also overrides an inherited SIG_IGN (`nohup`) silently.
+- `signal.signal` alone. It survives all of that, but a signal that arrives after the interpreter's last check and before
+  `epoll_wait` is noticed only when something else wakes the loop.
+- `signal.pthread_sigmask`. Children inherit the blocked mask.
+
+So: plain `signal.signal` handlers, from before the loop is created until after it is closed, which only note the time and
+post a trigger; and a wakeup fd of our own (see `watchdog`) that wakes the loop. There is no gap in between.
+
+Another thread that calls `stop()` must reach a blocked main thread, too. It interrupts it with SIGURG, which is ignored by
+default, so that a stray one harms nobody (Go's runtime preempts with it for the same reason).
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+from typing import Any
+
+from typing_extensions import Self
+
+from graceful._core.asyncio_private import is_runner_sigint
+from graceful._process.fork import undo_in_child
+
+__all__ = ["SignalHandlers", "block_signals", "in_main_thread", "raises_interrupt", "signal_owner"]
+
+#: What interrupts the main thread from another one; `None`: nothing can, on this platform.
+_INTERRUPT = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
+
+
+def in_main_thread() -> bool:
+    """Whether signal handlers can be set here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def block_signals(signals: Iterable[signal.Signals]) -> Callable[[], None]:
+    """
+    Keep these signals pending for the milliseconds until they can be handled, while the rest of the package is imported.
+
+    Not for a whole run: child processes would inherit the mask. In a process with several threads the kernel delivers the
+    signal to another one, so there it has no effect.
+
+    Returns:
+        A function that lets them in, pending ones at once; calling it again does nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask") or not in_main_thread():
+        return lambda: None
+    before = [signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+
+    def release() -> None:
+        if before:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before.pop())
+
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    except BaseException:  # a KeyboardInterrupt: handlers run in there, and by then the signals are blocked
+        release()
+        raise
+    return release
+
+
+def signal_owner() -> bool:
+    """Send SIGTERM to the server that owns this process, as a supervisor would; returns whether there is a handler."""
+    taken = in_main_thread() and callable(signal.getsignal(signal.SIGTERM))
+    if taken:
+        signal.raise_signal(signal.SIGTERM)
+    return taken
+
+
+def raises_interrupt(handler: object) -> bool:
+    """Whether this SIGINT handler may raise KeyboardInterrupt in any code: Python's own, or that of `asyncio.run`."""
+    return handler is signal.default_int_handler or is_runner_sigint(handler)
+
+
+class SignalHandlers:
+    """
+    Context manager that takes signals and gives them back.
+
+    Args:
+        wanted: The signals that stop. One that is ignored now (inherited from `nohup` or `sh -c 'app &'`) stays ignored.
+        explicit: The signals that are taken even if they are ignored.
+        on_signal: Called in the main thread, between any two bytecodes, with the signal. It must only do what is safe
+            there: no locks, no I/O but `os.write`.
+        on_interrupt: Called likewise, after `interrupt_main_thread` was called in another thread; `None`: never.
+    """
+
+    def __init__(
+        self,
+        wanted: Iterable[signal.Signals],
+        explicit: Iterable[signal.Signals],
+        on_signal: Callable[[int], None],
+        on_interrupt: Callable[[], None] | None,
+    ) -> None:
+        self._explicit = {*explicit}
+        self._wanted = {*wanted} | self._explicit
+        self._on_signal = on_signal
+        self._on_interrupt = on_interrupt
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def taken(self) -> Mapping[signal.Signals, Any]:
+        """The signals taken, each with the handler it had before."""
+        return self._before
+
+    def __enter__(self) -> Self:
+        for number in sorted(self._wanted):
+            before = signal.getsignal(number)
+            # None: a handler that Python did not install, and so cannot restore.
+            if before is None or (before == signal.SIG_IGN and number not in self._explicit):
+                continue
+            self._before[number] = before
+            signal.signal(number, self._handle)
+        if self._on_interrupt is not None and _INTERRUPT and signal.getsignal(_INTERRUPT) == signal.SIG_DFL:
+            self._before[_INTERRUPT] = signal.SIG_DFL
+            signal.signal(_INTERRUPT, self._handle_interrupt)
+        undo_in_child(self.reset)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        undo_in_child(self.reset, over=True)
+        for number, before in reversed(self._before.items()):
+            signal.signal(number, before)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._on_signal(number)
+
+    def _handle_interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        if self._on_interrupt is not None:
+            self._on_interrupt()
+
+    def interrupt_main_thread(self) -> None:
+        """From another thread: have `on_interrupt` called in the main thread, even if that is blocked."""
+        if _INTERRUPT is not None and _INTERRUPT in self._before:
+            signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
+
+    def reset(self) -> None:
+        """In a forked child: set the default action, whatever the parent had."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_DFL)

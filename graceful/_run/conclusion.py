@@ -1,0 +1,71 @@
+"""
+What `run()` makes of everything that happened: a result, or the exception that tells the truth; and the exit status.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+from graceful._core.errors import Interrupted
+from graceful._core.types import Cause
+
+__all__ = ["exit_status", "what_to_raise"]
+
+
+def what_to_raise(
+    cause: Cause, errors: Sequence[BaseException], *, finished: bool, has_main: bool
+) -> BaseException | None:
+    """
+    What `run()` raises; `None`: it returns.
+
+    An error outranks a signal, or a parent would take a failed cleanup for a clean end. The first error in time is raised,
+    whatever it is, so that `sys.exit` in a task exits with its status. Errors of hooks are raised as one group where there
+    are several, and stay chained to the error that was there before them.
+
+    Args:
+        cause: The first cause.
+        errors: What nobody dealt with, in the order of time.
+        finished: Whether main ended by itself.
+        has_main: Whether there was one.
+    """
+    reported = [error for error in errors if not isinstance(error, KeyboardInterrupt)]
+    if reported:
+        return _combine(cause, reported)
+    if errors:  # Ctrl-C in code is Ctrl-C
+        return Interrupted(signal.SIGINT)
+    if cause.signal is None:
+        return None
+    if cause.signal != signal.SIGINT and (finished or not has_main):
+        return None
+    return Interrupted(cause.signal)
+
+
+def _combine(cause: Cause, errors: Sequence[BaseException]) -> BaseException:
+    first, *rest = {id(error): error for error in errors}.values()
+    if cause.exception is not first and rest and all(isinstance(each, Exception) for each in errors):
+        group = [each for each in (first, *rest) if isinstance(each, Exception)]
+        return ExceptionGroup(f"{len(group)} errors after {cause}", group)
+    if rest:
+        last, seen = first, {id(each) for each in rest}
+        while id(last) not in seen:
+            seen.add(id(last))
+            before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+            last = last if before is None else before
+        more = rest[0] if len(rest) == 1 else BaseExceptionGroup("during the shutdown", rest)
+        if all(last is not each for each in rest):  # or it is shown already
+            # An exception may refuse to be changed: a frozen dataclass does.
+            BaseException.__setattr__(last, "__context__", more)
+            BaseException.__setattr__(last, "__suppress_context__", False)
+    return first
+
+
+def exit_status(raised: BaseException | None) -> int:
+    """The status of a process that ends because nobody catches this exception; negative: by that signal."""
+    if raised is None:
+        return 0
+    if isinstance(raised, Interrupted):
+        return -int(raised.signal)
+    if isinstance(raised, SystemExit):
+        return raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+    return 1

@@ -1,0 +1,176 @@
+"""
+The dispatcher: every trigger of every kind, from every thread, decided one at a time.
+
+Posting does at once what cannot wait for a loop that may be blocked: it asks the state machine, fixes the deadline and
+passes it on. Then it wakes the loop. A signal handler may post between any two bytecodes of this very code; other threads
+never decide, they append and wake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.state import Action, State, StateMachine, Trigger
+from graceful._core.types import Cause, Failure, Kind
+from graceful._observe.journal import Journal
+from graceful._run.failures import Failures
+
+__all__ = ["Dispatcher"]
+
+
+class Dispatcher:
+    """
+    Args:
+        debounce: Seconds without a signal after which the next one is a new request.
+        deadline: Fixed by the first cause, moved up by a second Ctrl-C.
+        journal: Where causes are kept for the report.
+        failures: Where failures are kept.
+        on_deadline_changed: Called whenever the deadline changes, perhaps in a signal handler.
+        on_force: Called for the request after HURRY, perhaps in a signal handler; does not return.
+        on_wake: Called in the loop, soon after anything was posted.
+        interrupt_main_thread: Called in another thread than that of the run; has `decide_all` called there soon, even if
+            that thread is blocked.
+
+    Attributes:
+        cause: The first cause; `None` while there is none.
+        first_signal: The first request to stop that was a signal, whatever came of it; `None` if there was none.
+        late: The last cause that came when all was over; `None` if there was none.
+    """
+
+    def __init__(
+        self,
+        debounce: float,
+        deadline: Deadline,
+        journal: Journal,
+        failures: Failures,
+        *,
+        on_deadline_changed: Callable[[], None],
+        on_force: Callable[[Cause], None],
+        on_wake: Callable[[], None],
+        interrupt_main_thread: Callable[[], None],
+    ) -> None:
+        self.cause: Cause | None = None
+        self.first_signal: Cause | None = None
+        self.late: Cause | None = None
+        self._machine = StateMachine(debounce)
+        self._deadline = deadline
+        self._journal = journal
+        self._failures = failures
+        self._on_deadline_changed = on_deadline_changed
+        self._on_force = on_force
+        self._on_wake = on_wake
+        self._interrupt_main_thread = interrupt_main_thread
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._posted: deque[tuple[Trigger, Cause, Failure | None]] = deque()
+        self._deciding = False
+        self._thread = threading.get_ident()
+
+    # --- from anywhere ---------------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the shutdown has begun."""
+        return self.cause is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is over."""
+        return self._machine.state is State.OVER
+
+    def post(self, trigger: Trigger, cause: Cause, failure: Failure | None = None) -> None:
+        """Take one trigger; from any thread, and from a signal handler."""
+        self._posted.append((trigger, cause, failure))
+        if threading.get_ident() == self._thread:
+            self.decide_all()
+        else:
+            self._interrupt_main_thread()
+        self.wake()
+
+    def stop(self, because: BaseException | None = None) -> None:
+        """Begin the shutdown; from any thread, and from a signal handler. `because`: a cancellation that asked for it."""
+        if not self.stopping:  # or a storm of requests would keep the loop busy waking up
+            self.post(Trigger.STOP, Cause(Kind.REQUESTED, clock.now(), exception=because))
+
+    def main_ended(self, at: float) -> None:
+        """Main, or the block in its place, has ended without an error."""
+        self.post(Trigger.ENDED, Cause(Kind.COMPLETED, at))
+
+    def wake(self) -> None:
+        """Have `on_wake` called in the loop; from any thread, and from a signal handler."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile: nothing is left to wake
+                self._loop.call_soon_threadsafe(self._on_wake)
+
+    # --- in the thread of the run ----------------------------------------------------------------------------------
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on there is a loop to wake."""
+        self._loop = loop
+
+    def enter(self, state: State) -> None:
+        """
+        The run enters its next phase, unless it was told to stop a moment ago.
+
+        A signal handler may run between the check of the state and its change; so its trigger waits meanwhile.
+        """
+        self._deciding = True
+        try:
+            self._machine.enter(state)
+        finally:
+            self._deciding = False
+        self.decide_all()
+
+    def decide_all(self) -> None:
+        """Decide what was posted."""
+        # A signal that arrives after the inner loop saw no trigger and before the flag is cleared is seen by the outer one.
+        while self._posted and not self._deciding:
+            try:
+                self._deciding = True
+                while self._posted:
+                    self._decide(*self._posted.popleft())
+            finally:
+                self._deciding = False
+
+    def _decide(self, trigger: Trigger, cause: Cause, failure: Failure | None) -> None:
+        if trigger is Trigger.SIGNAL and self.first_signal is None:
+            self.first_signal = cause
+        action = self._machine.decide(trigger, cause.at)
+        if action is Action.IGNORE:
+            return
+        if action is Action.STOP or trigger not in (Trigger.FAILURE, Trigger.UNHANDLED, Trigger.ECHO):
+            self._journal.causes.append(cause)
+        if failure is not None:
+            self._failures.record(failure, ask=action is not Action.RECORD)
+        self._act(action, cause)
+
+    def _act(self, action: Action, cause: Cause) -> None:
+        if action is Action.STOP:
+            self.cause = cause
+            self._deadline.begin(cause.at)
+            self._on_deadline_changed()
+        elif action is Action.HURRY:
+            self._deadline.hurry(cause.at)
+            self._on_deadline_changed()
+        elif action is Action.FORCE:
+            self._on_force(cause)
+        elif action is Action.LATE:
+            self.late = cause
+
+    # --- for what comes after the run ------------------------------------------------------------------------------
+
+    def later_signals(self) -> StateMachine:
+        """A state machine that decides about signals after the run: they follow those that came in it."""
+        later = StateMachine(self._machine.debounce)
+        signals = [each for each in self._journal.causes if each.signal is not None]
+        if not signals and self.first_signal is not None:
+            signals = [self.first_signal]
+        for each in signals:
+            later.decide(Trigger.SIGNAL, each.at)
+        later.last_request_at = max(later.last_request_at, self._machine.last_request_at)  # echoes, too
+        return later

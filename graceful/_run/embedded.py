@@ -1,0 +1,203 @@
+"""
+`async with app:` and `App.lifespan`: a run inside a loop that somebody else owns (uvicorn, pytest, a notebook,
+`asyncio.run`).
+
+The block takes the place of main. A task stands in for it: when the shutdown cancels that task, the block is cancelled, and
+the task ends when the block has been left. Nothing else differs, except that only tasks created through the app are
+cancelled, and that signals are the owner's business, but for what `block_guard` says.
+
+If the block's own task is gone before it has left the block, the stand-in stays until the cleanup is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from typing_extensions import override
+
+from graceful._core import clock
+from graceful._core.errors import Interrupted, StateError
+from graceful._core.settings import Settings
+from graceful._core.state import State
+from graceful._core.types import Kind
+from graceful._hooks.hook import Hook
+from graceful._loop.waiting import resolve
+from graceful._observe.log import log
+from graceful._process.handlers import block_signals, signal_owner
+from graceful._run.block_guard import BlockGuard
+from graceful._run.lifecycle import LifecycleTask
+from graceful._run.run import LoopParts, Run
+
+__all__ = ["EmbeddedRun"]
+
+
+class EmbeddedRun(Run):
+    """A run inside a block. Made in the running loop, by the task that enters the block."""
+
+    guard: BlockGuard
+
+    def __init__(self, hooks: Sequence[Hook], settings: Settings) -> None:
+        super().__init__(hooks, settings, owns_loop=False)
+        body = asyncio.current_task()
+        assert body is not None
+        self._body = body
+        self._cancelled = False
+        self._left = asyncio.Event()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: LifecycleTask | None = None
+
+    @override
+    def make_guard(self) -> BlockGuard:
+        return BlockGuard(
+            self.settings,
+            self.deadline,
+            self.dispatcher,
+            self.signal_hooks,
+            may_block_until=self.may_block_until,
+            still_running=self.still_running,
+        )
+
+    async def enter(self) -> None:
+        """Start; raises what a failed start raised, after what was started was cleaned up."""
+        loop = asyncio.get_running_loop()
+        parts = self.enter_loop(loop)
+        task = self._task = LifecycleTask(self._live(parts), loop, self._stop)
+        task.add_done_callback(lambda _: resolve(self._ready, None))
+        task.add_done_callback(lambda _: self.guard.give_back())
+        self._body.add_done_callback(self._abandoned)
+        cancelled = await self._wait_uncancelled(self._ready)
+        if cancelled is not None or task.done():
+            self._left.set()
+            await self._wait_uncancelled(task)
+            self._body.remove_done_callback(self._abandoned)
+            self.guard.pass_on()
+            task.result()
+            raised = self.conclude()
+            raise cancelled or raised or StateError("the app was told to stop before the block could begin")
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
+        assert self._task is not None
+        ours = self._cancelled and isinstance(error, asyncio.CancelledError)
+        self._begin_to_leave(error)
+        cancelled = await self._wait_uncancelled(self._task)
+        self._body.remove_done_callback(self._abandoned)
+        self._task.result()
+        raised = self.conclude()
+        if raised is None:
+            self.guard.pass_on()
+        if self._cancelled:
+            ours = self._body.uncancel() == 0 and ours
+        if raised is error is not None or (isinstance(raised, Interrupted) and isinstance(error, KeyboardInterrupt)):
+            return False  # it leaves the block as it is
+        if raised is not None:
+            _raise(raised)
+        if cancelled is not None:
+            raise cancelled
+        return ours or (error is not None and not isinstance(error, asyncio.CancelledError))
+
+    def _begin_to_leave(self, error: BaseException | None) -> None:
+        release = block_signals({signal.SIGINT})
+        try:
+            self._left.set()
+            if error is None:
+                self.dispatcher.main_ended(clock.now())
+            elif isinstance(error, asyncio.CancelledError):
+                self.dispatcher.stop(error)
+            else:
+                self.intake.fail(error, "the block failed", task=self._stand_in_task())
+        finally:
+            release()
+
+    async def end_owner(self) -> None:
+        """
+        When the app is told to stop from inside, have the server stop that owns the process.
+
+        It answers what it has accepted, and then leaves the block; so the block is not cancelled as long as there is time.
+        """
+        parts = self.parts
+        assert parts is not None
+        await parts.notice.sleep(math.inf)
+        if self._left.is_set() or not signal_owner():
+            return
+        parts.notice.expect_end_of(self._body)
+        name, cause = self.settings.name, self.dispatcher.cause
+        if cause is not None and cause.kind is Kind.EXCEPTION:  # the server may not show its traceback
+            log(logging.ERROR, f"{name} failed: {cause}; asking the server to stop", error=cause.exception)
+
+    async def _wait_uncancelled(self, future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+        """Wait to the end, however often the waiting task is cancelled: the grace is the limit."""
+        cancelled = None
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._stop(error)
+        return cancelled
+
+    async def _live(self, parts: LoopParts) -> None:
+        try:
+            await parts.lifecycle.live(lambda: self._open(parts))
+            self.report_the_rest()
+        finally:
+            self.dispatcher.enter(State.OVER)
+            parts.detach(loop_ends=False)
+
+    # --- the task that stands in for the block ---------------------------------------------------------------------
+
+    def _open(self, parts: LoopParts) -> None:
+        resolve(self._ready, None)
+        task = parts.tasks.create_stand_in(self._stand_in(parts), "block")
+        parts.blocks.stand_in_for(self._body, task)
+
+    def _stand_in_task(self) -> asyncio.Task[Any] | None:
+        return None if self.parts is None else self.parts.tasks.main
+
+    async def _stand_in(self, parts: LoopParts) -> None:
+        try:
+            await self._left.wait()
+        except asyncio.CancelledError:
+            self._stop()  # the block's task may never wake again: a KeyboardInterrupt can hit asyncio itself
+            if not self._left.is_set() and not self._body.done():
+                self._cancelled = True
+                self._body.cancel()
+                await self._left.wait()
+        if self._left.is_set() and self._body.done() and self._task is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            parts.tasks.release(task)
+            await self._wait_uncancelled(self._task)
+
+    def _abandoned(self, body: asyncio.Task[Any]) -> None:
+        """
+        The task that entered the block is gone. If it ended without an error, another one leaves the block (a pytest
+        fixture does that); else none will: a KeyboardInterrupt hit the way out.
+        """
+        if body.cancelled() or body.exception() is not None:
+            self._left.set()
+            self._stop()
+
+    def _stop(self, because: BaseException | None = None) -> None:
+        """Begin the shutdown. A second Ctrl-C is held back until SIGINT is taken, or it would hit a half-made decision."""
+        release = block_signals({signal.SIGINT})
+        try:
+            self.dispatcher.stop(because)
+        finally:
+            release()
+
+
+def _raise(raised: BaseException) -> None:
+    """While another exception is being handled, which would take the place of what is chained to this one."""
+    if isinstance(raised, Interrupted) and raised.signal == signal.SIGINT:
+        raised = KeyboardInterrupt()  # nothing here handles a subclass: before 3.14 the status would be 1
+    chained = raised.__context__
+    try:
+        raise raised
+    finally:
+        raised.__context__ = chained

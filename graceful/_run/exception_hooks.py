@@ -1,0 +1,97 @@
+"""Asking the `on_exception` hooks about each failure. One that none of them deals with stops the program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Sequence
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.state import Trigger
+from graceful._core.types import Cause, Failure, Kind
+from graceful._hooks.child_tasks import adopting
+from graceful._hooks.hook import Hook
+from graceful._hooks.hook_run import HookRun
+from graceful._hooks.supervisor import Supervisor
+from graceful._loop.tasks import SupervisedTasks
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.failure_intake import FailureIntake
+from graceful._run.failures import Failures
+
+__all__ = ["ExceptionHooks"]
+
+
+class ExceptionHooks:
+    """
+    Args:
+        hooks: The `on_exception` hooks, in the order of registration.
+        deadline: The deadline of the run.
+        supervisor: Runs the hooks.
+        failures: Where the pending ones are.
+        intake: Where what goes wrong here arrives.
+        dispatcher: What is told of a failure that nobody dealt with.
+        tasks: Says which task is main's.
+    """
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        deadline: Deadline,
+        supervisor: Supervisor,
+        failures: Failures,
+        intake: FailureIntake,
+        dispatcher: Dispatcher,
+        tasks: SupervisedTasks,
+    ) -> None:
+        self._hooks = hooks
+        self._deadline = deadline
+        self._supervisor = supervisor
+        self._failures = failures
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+        self._since = math.inf
+
+    async def handle_all(self) -> None:
+        """Ask about each pending failure."""
+        while self._failures.pending:
+            await self._intake.guarded(self._handle(self._failures.pending.popleft()))
+
+    async def _handle(self, failure: Failure) -> None:
+        at = self._since = min(self._since, clock.now())
+        cause = self._dispatcher.cause
+        starting = cause is not None and cause.exception is failure.exception
+        dealt_with, raised = await self._ask(failure, at)
+        exits = [error for error in raised if not isinstance(error, Exception)]  # sys.exit() in a hook says how to end
+        if exits or not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
+            errors = [*exits, failure.exception, *(error for error in raised if isinstance(error, Exception))]
+            self._failures.errors += errors
+            self._dispatcher.post(Trigger.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=errors[0]))
+            return
+        self._since = math.inf
+        if failure.task is not None and failure.task is self._tasks.main:
+            self._dispatcher.main_ended(at)
+
+    async def _ask(self, failure: Failure, at: float) -> tuple[bool, list[BaseException]]:
+        """Whether a hook dealt with it, and what the hooks raised; all of them within half of a grace from `at` on."""
+        dealt_with = False
+        raised: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        asked = [hook for hook in self._hooks if isinstance(failure.exception, hook.types)]
+        for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
+            run = HookRun(
+                hook,
+                "on_exception",
+                self._deadline,
+                behind,
+                offered=(failure,) if hook.arity == 1 else (loop, {**failure.context}),
+                limit=lambda: self._deadline.half_of_grace(at),
+            )
+            # While the program runs, what a hook starts (perhaps the worker that failed) is to go on.
+            with adopting() if self._dispatcher.stopping else contextlib.nullcontext():
+                await self._supervisor.supervise(run)
+            dealt_with = dealt_with or run.value is True
+            raised += [] if run.error is None else [run.error]
+        return dealt_with, raised

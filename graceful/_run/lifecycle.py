@@ -1,0 +1,135 @@
+"""
+The life of a run inside its loop: startup, serving, shutdown.
+
+It is a coroutine in a task that cannot be cancelled, and each of its waits is either for something to happen or has a
+limit. When it has ended the loop stops, not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from typing_extensions import override
+
+from graceful._core.budget import HURRY
+from graceful._core.deadline import Deadline
+from graceful._core.settings import Settings
+from graceful._core.state import State
+from graceful._hooks.hook_set import HookSet
+from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
+from graceful._loop.stop_notice import StopNotice
+from graceful._loop.waiting import Waiting
+from graceful._observe.log import log
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.serving import Serving
+from graceful._run.shutdown import Shutdown
+from graceful._run.startup import Startup
+
+__all__ = ["Lifecycle", "LifecycleTask"]
+
+
+class LifecycleTask(HiddenTask[None]):
+    """
+    The task of a run. Code that cancels all tasks of a loop asks it to stop; it cleans up all the same.
+
+    Args:
+        live: What it runs.
+        loop: Where it runs.
+        on_cancel: Called instead of a cancellation.
+    """
+
+    def __init__(
+        self, live: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, on_cancel: Callable[[], None]
+    ) -> None:
+        super().__init__(live, loop=loop, name="graceful")
+        self._on_cancel = on_cancel
+        hide_from_all_tasks(self)
+
+    @override
+    def cancel(self, msg: object = None) -> bool:
+        """Ask instead of cancelling."""
+        self._on_cancel()
+        return False
+
+
+class Lifecycle:
+    """
+    Args:
+        settings: What the app was made with.
+        hooks: All hooks.
+        deadline: The deadline of the run.
+        dispatcher: Decides what was posted.
+        waiting: Its waiters are woken when the deadline moves up.
+        notice: Who asked to be told is told.
+        startup: The first phase.
+        serving: The second.
+        shutdown: The third.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: HookSet,
+        deadline: Deadline,
+        dispatcher: Dispatcher,
+        waiting: Waiting,
+        notice: StopNotice,
+        startup: Startup,
+        serving: Serving,
+        shutdown: Shutdown,
+    ) -> None:
+        self._settings = settings
+        self._hooks = hooks
+        self._deadline = deadline
+        self._dispatcher = dispatcher
+        self._waiting = waiting
+        self._notice = notice
+        self._startup = startup
+        self._serving = serving
+        self._shutdown = shutdown
+        self._hurry_announced = False
+
+    async def live(self, start_main: Callable[[], None]) -> None:
+        """
+        From the first startup hook to the last task.
+
+        Args:
+            start_main: Called when the startup is over; not called if the program was told to stop before.
+        """
+        self._dispatcher.decide_all()
+        self._warn_of_timeouts()
+        self._dispatcher.enter(State.STARTING)
+        await self._startup.run()
+        self._dispatcher.enter(State.RUNNING)
+        await self._serving.run(start_main)
+        assert self._dispatcher.cause is not None
+        await self._shutdown.run(self._dispatcher.cause)
+
+    def wake(self) -> None:
+        """In the loop, soon after anything was posted: whatever waits for it goes on."""
+        self._dispatcher.decide_all()
+        if self._dispatcher.stopping:
+            self._notice.announce()
+            self._startup.cut_short()
+        self._waiting.reconsider()
+        self._serving.wake()
+        if self._deadline.hurried and not self._hurry_announced:
+            self._hurry_announced = True
+            name = self._settings.name
+            log(logging.INFO, f"{name} is hurrying, {HURRY:g} s left for cleanup; press Ctrl-C again to end it at once")
+
+    def _warn_of_timeouts(self) -> None:
+        settings, drains, cleanups = self._settings, self._hooks.drains.declared(), self._hooks.cleanups.declared()
+        declared = settings.drain_delay + drains + cleanups
+        if declared > settings.grace:
+            log(
+                logging.WARNING,
+                f"the shutdown of {settings.name} may take {declared:g} s by its timeouts (drain_delay "
+                f"{settings.drain_delay:g} + drain hooks {drains:g} + cleanup hooks {cleanups:g}), but is cut short "
+                f"after its grace of {settings.grace:g} s: raise the grace or lower the timeouts",
+                declared=declared,
+                grace=settings.grace,
+            )

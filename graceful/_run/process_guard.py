@@ -1,0 +1,199 @@
+"""
+The process guard: what a run does to the process, behind one object.
+
+That is the signal handlers, the watchdog (ends the process at the deadline) and the unblocker (raises in code that blocks
+the loop). A run in another thread than the main one has none of them: then each method does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+from collections.abc import Callable, Iterator
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.errors import Interrupted
+from graceful._core.frames import thread_lines
+from graceful._core.settings import Settings
+from graceful._core.state import Trigger
+from graceful._core.types import Cause, Kind
+from graceful._process.after_run import die_if_uncaught, end_in_time
+from graceful._process.exit import EX_SOFTWARE, die_by, exit_now
+from graceful._process.handlers import SignalHandlers
+from graceful._process.stderr import write_stderr
+from graceful._process.unblock import Unblocked, Unblocker
+from graceful._process.watchdog import Watchdog
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.signal_hooks import SignalHooks
+
+__all__ = ["ProcessGuard"]
+
+
+class ProcessGuard:
+    """
+    Args:
+        settings: What the app was made with.
+        deadline: The deadline of the run.
+        dispatcher: What signals are posted to.
+        signal_hooks: What is told of the signals that there are `on_signal` hooks for.
+        may_block_until: Says when the running code must stop blocking the loop.
+        still_running: Names what has not ended, before a forced end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        deadline: Deadline,
+        dispatcher: Dispatcher,
+        signal_hooks: SignalHooks,
+        *,
+        may_block_until: Callable[[], float],
+        still_running: Callable[[], list[str]],
+    ) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        self._dispatcher = dispatcher
+        self._signal_hooks = signal_hooks
+        self._may_block_until = may_block_until
+        self._still_running = still_running
+        self._reactions: set[signal.Signals] = set()
+        self._handlers: SignalHandlers | None = None
+        self._watchdog: Watchdog | None = None
+        self._unblocker: Unblocker | None = None
+
+    # --- taken and given back --------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take the signal handlers and start the watchdog, in the main thread; everything is given back in reverse."""
+        reactions = self._reactions = self._signal_hooks.signals
+        stopping = {*self._settings.signals} - reactions
+        with SignalHandlers(stopping, reactions, self._on_signal, self._dispatcher.decide_all) as handlers:
+            self._watchdog = self._make_watchdog(stopping & handlers.taken.keys())
+            if Unblocker.available():
+                self._make_unblocker()
+            self._watchdog.start()
+            self._handlers = handlers
+            if self._deadline.stopping:  # stop() before run(), or a signal just now
+                self.deadline_changed()
+            try:
+                yield
+            finally:
+                self._handlers = None
+                unblocker, self._unblocker = self._unblocker, None  # so that a signal now does not arm it again
+                if unblocker is not None:
+                    unblocker.disarm()
+                self._watchdog.close()
+
+    def attach_loop(self) -> None:
+        """Take the wakeup fd, inside the running loop."""
+        if self._watchdog is not None:
+            self._watchdog.attach()
+
+    def detach_loop(self) -> None:
+        """Give it back."""
+        if self._watchdog is not None:
+            self._watchdog.detach()
+
+    def _make_watchdog(self, stopping: set[signal.Signals]) -> Watchdog:
+        return Watchdog(
+            self._deadline,
+            self._settings.debounce,
+            frozenset(int(number) for number in stopping),
+            on_signal=self._dispatcher.wake,
+            on_expired=self._end_expired,
+            on_forced=self.force,
+        )
+
+    def _make_unblocker(self) -> None:
+        self._unblocker = Unblocker(self._may_block_until, self._dispatcher.wake)
+
+    # --- a signal --------------------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        """A signal handler: between any two bytecodes of the main thread."""
+        arrived = signal.Signals(number)
+        if arrived in self._reactions:
+            self._signal_hooks.note(arrived)
+            self._dispatcher.wake()
+            return
+        first, second = clock.now(), math.inf
+        if self._watchdog is not None:
+            self._watchdog.main_thread_heard(first)
+            # This thread may have been deaf for a while, and several signals arrive as one.
+            if not self._dispatcher.stopping:
+                first, second = min(first, self._watchdog.heard_at), self._watchdog.hurried_at
+        for at in (first, second):
+            if at < math.inf:
+                self._dispatcher.post(Trigger.SIGNAL, Cause(Kind.SIGNAL, at, signal=arrived))
+
+    def interrupt_main_thread(self) -> None:
+        """From another thread: have the main thread decide what was posted, and keep the deadline if it is deaf."""
+        if self._handlers is not None and self._watchdog is not None:
+            self._handlers.interrupt_main_thread()
+            self._deadline.request_heard(clock.now())
+            self._watchdog.deadline_changed()
+
+    # --- the deadline ----------------------------------------------------------------------------------------------
+
+    def deadline_changed(self) -> None:
+        """The deadline was fixed or moved up; perhaps in a signal handler."""
+        if self._watchdog is not None:
+            self._watchdog.deadline_changed()
+        if self._unblocker is not None:
+            self._unblocker.arm()
+            self._unblocker.expect_progress(self._deadline.half_of_rest(self._deadline.changed_at))
+
+    def expect_progress(self, by: float) -> None:
+        """The loop made progress, and will again `by` this time; infinity: nothing says when."""
+        if self._unblocker is not None:
+            self._unblocker.expect_progress(by)
+
+    def hook_limited(self, begins: bool) -> None:  # noqa: FBT001 - a callback
+        """A hook with a time limit begins or ends while the program runs: meanwhile it must not block the loop."""
+        if self._unblocker is None:
+            return
+        if begins:
+            self._unblocker.arm()
+        elif not self._dispatcher.stopping:
+            self._unblocker.disarm()
+        if self._deadline.stopping:  # a signal that came in between found it armed
+            self.deadline_changed()
+
+    def untold(self) -> list[Unblocked]:
+        """What was raised in code that blocked the loop, and swallowed there; each place once."""
+        raised = self._unblocker.raised if self._unblocker is not None else []
+        return [*{each.stack: each for each in raised if not each.told}.values()]
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def force(self, number: int) -> None:
+        """End the process now, by this signal. In a signal handler, or in the watchdog's thread."""
+        taken = signal.Signals(number)
+        self._say_last_words(f"{self._settings.name} was ended by {taken.name} before its cleanup had finished")
+        die_by(taken)
+
+    def _end_expired(self) -> None:
+        """In the watchdog's thread: the shutdown did not end in time."""
+        cause = self._dispatcher.cause or "the request to stop"
+        self._say_last_words(f"{self._settings.name} did not end within {self._settings.grace:g} s of {cause}")
+        exit_now(EX_SOFTWARE)
+
+    def _say_last_words(self, what: str) -> None:
+        try:
+            rows = [*self._still_running(), *thread_lines()]
+        except Exception as error:  # whatever a hook is called, or its frames look like: the end must come
+            rows = [f"(what is running cannot be listed: {error!r})"]
+        write_stderr("\n  ".join([f"graceful: {what}; still running:", *rows]) + "\n")
+
+    def prepare_end(self, raised: BaseException | None) -> None:
+        """`run()` is about to raise this, or to return: have the process end by the signal, or at least in time."""
+        if self._watchdog is None:
+            return
+        later_signals = self._dispatcher.later_signals()
+        if isinstance(raised, Interrupted):
+            die_if_uncaught(raised, self._deadline, later_signals)
+        elif self._dispatcher.first_signal is not None:
+            end_in_time(self._deadline, later_signals, self._watchdog.run_last)

@@ -1,0 +1,240 @@
+"""
+One run of an app, put together: every part is created here, and given what it works with.
+
+The parts that exist before the loop (the dispatcher, the deadline, the guard of the process) are made by `Run`, those that
+live in it by `LoopParts`. `runner` and `embedded` are the two ways to use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.errors import Interrupted
+from graceful._core.settings import Settings
+from graceful._core.types import Cause, describe
+from graceful._hooks.active import ActiveHooks
+from graceful._hooks.blocking import BlockingLimit
+from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook_set import HookSet
+from graceful._hooks.stuck import StuckReporter, still_running
+from graceful._hooks.supervisor import Supervisor
+from graceful._loop.abandoned import keep_abandoned
+from graceful._loop.cancellation import Cancellation
+from graceful._loop.critical import CriticalBlocks
+from graceful._loop.exception_handler import ExceptionHandler
+from graceful._loop.stop_notice import StopNotice
+from graceful._loop.tasks import SupervisedTasks
+from graceful._loop.unretrieved import UnretrievedExceptions
+from graceful._loop.waiting import Waiting
+from graceful._observe.journal import Journal
+from graceful._observe.log import log
+from graceful._observe.report import Report
+from graceful._run.conclusion import exit_status, what_to_raise
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.exception_hooks import ExceptionHooks
+from graceful._run.failure_intake import FailureIntake
+from graceful._run.failures import Failures
+from graceful._run.lifecycle import Lifecycle
+from graceful._run.process_guard import ProcessGuard
+from graceful._run.serving import Serving
+from graceful._run.shutdown import Shutdown
+from graceful._run.signal_hooks import SignalHooks
+from graceful._run.startup import Startup
+
+__all__ = ["LoopParts", "Run"]
+
+
+class Run:
+    """
+    Args:
+        hooks: Every hook, in the order of registration.
+        settings: What the app was made with.
+        owns_loop: Whether every task of the loop is cancelled in the end, or only supervised ones.
+
+    Attributes:
+        report: What happened, once the run is over; `None` before.
+        parts: The parts that live in the loop; `None` before it runs.
+
+    Raises:
+        OrderError: The hooks' `after=` cannot be satisfied.
+    """
+
+    def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
+        self.report: Report | None = None
+        self.parts: LoopParts | None = None
+        self.hooks = HookSet(hooks)
+        self.settings = settings
+        self.owns_loop = owns_loop
+        self.deadline = Deadline(settings.grace)
+        self.journal = Journal()
+        self.failures = Failures(self.journal)
+        self.dispatcher = Dispatcher(
+            settings.debounce,
+            self.deadline,
+            self.journal,
+            self.failures,
+            on_deadline_changed=self._deadline_changed,
+            on_force=self._force,
+            on_wake=self._wake,
+            interrupt_main_thread=self._interrupt_main_thread,
+        )
+        self.active = ActiveHooks(self.deadline, self.journal)
+        self.stuck = StuckReporter(self.deadline, self.journal)
+        self.intake = FailureIntake(self.dispatcher, self.failures, self.stuck, self._label)
+        self.signal_hooks = SignalHooks(self.hooks.of(Stage.SIGNAL), self.intake)
+        self.guard = self.make_guard()
+        self._has_main = False
+
+    def make_guard(self) -> ProcessGuard:
+        """Made once, with the run."""
+        return ProcessGuard(
+            self.settings,
+            self.deadline,
+            self.dispatcher,
+            self.signal_hooks,
+            may_block_until=self.may_block_until,
+            still_running=self.still_running,
+        )
+
+    def enter_loop(self, loop: asyncio.AbstractEventLoop) -> LoopParts:
+        """The loop runs: create what lives in it."""
+        self.parts = LoopParts(self, loop)
+        self.dispatcher.attach(loop)
+        return self.parts
+
+    # --- callbacks: what the parts below are given -----------------------------------------------------------------
+
+    def _deadline_changed(self) -> None:
+        self.guard.deadline_changed()
+
+    def _force(self, cause: Cause) -> None:
+        self.guard.force(cause.signal or signal.SIGTERM)
+
+    def _wake(self) -> None:
+        if self.parts is not None:
+            self.parts.lifecycle.wake()
+
+    def _interrupt_main_thread(self) -> None:
+        self.guard.interrupt_main_thread()
+
+    def _label(self, task: asyncio.Task[Any]) -> str:
+        return self.parts.tasks.label(task) if self.parts is not None else repr(task)
+
+    def may_block_until(self) -> float:
+        """When the running code must stop blocking the loop; before there is one, half of the grace."""
+        if self.parts is not None:
+            return self.parts.blocking.until()
+        return self.deadline.half_of_rest(self.deadline.changed_at) if self.deadline.stopping else math.inf
+
+    def still_running(self) -> list[str]:
+        """One line for each hook and task that has not ended."""
+        return still_running(self.active, None if self.parts is None else self.parts.tasks)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def report_the_rest(self) -> None:
+        """Log what would not be seen otherwise; while a logging handler that blocks can still be unblocked."""
+        for each in self.guard.untold():
+            self.stuck.unblocked(each, "code outside hooks and tasks")
+        errors = self.failures.errors
+        if errors and isinstance(errors[0], SystemExit):  # which prints nothing, nor what is chained to it
+            for error in errors[1:]:
+                log(logging.ERROR, f"another error during the shutdown: {describe(error)}", error=error)
+
+    def conclude(self) -> BaseException | None:
+        """Make the report, prepare the end of the process, and return what there is to raise."""
+        cause = self.dispatcher.cause
+        assert cause is not None
+        keep_abandoned()
+        finished = self.parts is not None and self.parts.serving.finished
+        raised = what_to_raise(cause, self.failures.errors, finished=finished, has_main=self._has_main)
+        late = self.dispatcher.late
+        if raised is None and cause.signal is None and late is not None and late.signal is not None:
+            raised = Interrupted(late.signal)
+        self.report = self.journal.report(cause, clock.now() - cause.at, exit_status(raised))
+        self.guard.prepare_end(raised)
+        return raised
+
+
+class LoopParts:
+    """
+    The parts of a run that live in its loop.
+
+    Args:
+        run: The parts that exist before the loop.
+        loop: The running loop.
+    """
+
+    def __init__(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        settings, hooks, deadline, intake = run.settings, run.hooks, run.deadline, run.intake
+        self.waiting = Waiting(run.guard.expect_progress)
+        self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless)
+        patience = settings.patience
+        self.unretrieved = None if patience is None else UnretrievedExceptions(loop, patience)
+        self.blocks = CriticalBlocks(self.waiting.reconsider)
+        self.notice = StopNotice(deadline, self.blocks)
+        self.tasks = SupervisedTasks(loop, self.unretrieved, self.blocks, intake.task_failed)
+        self.blocking = BlockingLimit(deadline, run.active, self.tasks, owns_loop=run.owns_loop)
+        self.cancellation = Cancellation(deadline, self.waiting, self.tasks, self.blocks, self.unretrieved)
+        supervisor = Supervisor(deadline, self.waiting, run.active, self.cancellation, run.guard.hook_limited)
+        exception_hooks = ExceptionHooks(
+            hooks.of(Stage.EXCEPTION), deadline, supervisor, run.failures, intake, run.dispatcher, self.tasks
+        )
+        startup = Startup(hooks, deadline, supervisor, self.blocks, intake)
+        self.serving = Serving(
+            hooks.of(Stage.BACKGROUND),
+            self.tasks,
+            run.dispatcher,
+            run.failures,
+            intake,
+            exception_hooks,
+            run.signal_hooks,
+        )
+        self.shutdown = Shutdown(
+            settings,
+            hooks,
+            deadline,
+            self.waiting,
+            run.journal,
+            run.failures,
+            intake,
+            exception_hooks,
+            startup,
+            run.active,
+            supervisor,
+            run.stuck,
+            self.tasks,
+            self.notice,
+            self.cancellation,
+            self.blocking,
+            owns_loop=run.owns_loop,
+        )
+        self.lifecycle = Lifecycle(
+            settings,
+            hooks,
+            deadline,
+            run.dispatcher,
+            self.waiting,
+            self.notice,
+            startup,
+            self.serving,
+            self.shutdown,
+        )
+
+    def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Whether this is their loop."""
+        return loop is self._loop
+
+    def detach(self, *, loop_ends: bool) -> None:
+        """Give the loop's methods back. `loop_ends`: nobody can retrieve an exception later."""
+        if self.unretrieved is not None:
+            self.unretrieved.detach(loop_ends=loop_ends)
+        self.exception_handler.detach()

@@ -1,0 +1,145 @@
+"""`App.run`: a run that owns the loop, and in the main thread the signals and the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from graceful._core import clock
+from graceful._core.marks import calls_user_code, stack_starts_here
+from graceful._core.settings import Settings
+from graceful._core.state import State, Trigger
+from graceful._core.types import Cause, Kind
+from graceful._hooks.hook import Hook
+from graceful._loop.executor import DefaultExecutor
+from graceful._process.exit import flush_stdio
+from graceful._process.handlers import in_main_thread
+from graceful._process.unblock import Unblocked
+from graceful._run.finish import finish
+from graceful._run.lifecycle import LifecycleTask
+from graceful._run.run import LoopParts, Run
+
+__all__ = ["Runner"]
+
+Main = Coroutine[Any, Any, Any] | None
+
+
+class Runner(Run):
+    """A run that owns the loop."""
+
+    def __init__(self, hooks: Sequence[Hook], settings: Settings) -> None:
+        super().__init__(hooks, settings, owns_loop=True)
+
+    def run(
+        self,
+        main: Main,
+        debug: bool | None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        *,
+        on_taken: Callable[[], None],
+    ) -> tuple[BaseException | None, Any]:
+        """
+        Run from start to end; see `App.run`.
+
+        Args:
+            main: What runs between startup and shutdown; `None`: nothing does.
+            debug: asyncio's debug mode; `None`: the loop decides.
+            loop_factory: What makes the loop; `None`: asyncio's own.
+            on_taken: Called as soon as the signals are ours.
+
+        Returns:
+            What there is to raise, and what main returned.
+        """
+        self._has_main = main is not None
+        raised, late = None, self.dispatcher.late
+        try:
+            raised = self._run(main, debug, loop_factory, on_taken)
+            late = self.dispatcher.late
+        except KeyboardInterrupt:  # SIGINT was given back, and came at that very moment
+            if not self.dispatcher.over:
+                raise
+            self.dispatcher.post(Trigger.SIGNAL, Cause(Kind.SIGNAL, clock.now(), signal=signal.SIGINT))
+        try:
+            if raised is None and self.dispatcher.late is not late:
+                raised = self.conclude()
+            return raised, None if self.parts is None else self.parts.serving.result
+        finally:
+            del raised  # a traceback that holds this frame must not hold the exception
+
+    def _run(
+        self,
+        main: Main,
+        debug: bool | None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        on_taken: Callable[[], None],
+    ) -> BaseException | None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(_close, main)
+            if in_main_thread():
+                stack.enter_context(self.guard.taken())
+            on_taken()
+            try:
+                loop = (loop_factory or asyncio.new_event_loop)()
+            except Unblocked as error:  # nothing was started, so there is nothing to clean up
+                self.stuck.unblocked(error, "loop_factory")
+                return self.conclude()
+            stack.callback(_close_loop, loop)
+            if debug is not None:
+                loop.set_debug(debug)
+            self._drive(loop, main)
+            if self.dispatcher.first_signal is not None:
+                with contextlib.suppress(Unblocked):
+                    flush_stdio()  # while the watchdog is there
+            return self.conclude()  # while Ctrl-C is not a KeyboardInterrupt
+
+    @stack_starts_here
+    @calls_user_code
+    def _drive(self, loop: asyncio.AbstractEventLoop, main: Main) -> None:
+        """Run the loop until the lifecycle has ended, whatever leaves the loop before."""
+        life = LifecycleTask(self._live(loop, main), loop, self.dispatcher.stop)
+        life.add_done_callback(lambda _: loop.stop())
+        while not life.done() and not loop.is_closed():
+            try:
+                loop.run_forever()
+            except Unblocked:
+                continue  # it hit the loop's own code; what was to be unblocked is over
+            except BaseException as error:
+                self.intake.fail(error, "raised out of the loop")
+            else:
+                if not life.done():
+                    self.dispatcher.stop()  # something called loop.stop(): it stops after the cleanup
+        if life.done():
+            life.result()
+
+    async def _live(self, loop: asyncio.AbstractEventLoop, main: Main) -> None:
+        parts = self.enter_loop(loop)
+        executor = DefaultExecutor(loop, self.deadline, parts.waiting)
+        self.guard.attach_loop()
+        try:
+            await parts.lifecycle.live(lambda: _start_main(parts, main))
+            await finish(loop, executor, self.deadline, parts.waiting, self.dispatcher.cause)
+            self.report_the_rest()
+        finally:
+            self.dispatcher.enter(State.OVER)
+            self.guard.detach_loop()
+            parts.detach(loop_ends=True)
+
+
+def _start_main(parts: LoopParts, main: Main) -> None:
+    if main is not None:
+        parts.tasks.create_main(main).add_done_callback(parts.serving.main_ended)
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(Unblocked):  # a user's own loop may block there
+        loop.close()
+
+
+def _close(main: Main) -> None:
+    """Main was never started: without this Python would warn that it was never awaited."""
+    if main is not None and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+        main.close()

@@ -1,0 +1,103 @@
+"""Serving: background tasks and main, until the program is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from graceful._core import clock
+from graceful._hooks.hook import Hook
+from graceful._loop.tasks import SupervisedTasks
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.exception_hooks import ExceptionHooks
+from graceful._run.failure_intake import FailureIntake
+from graceful._run.failures import Failures
+from graceful._run.signal_hooks import SignalHooks
+
+__all__ = ["Serving"]
+
+
+class Serving:
+    """
+    Args:
+        backgrounds: The `background` hooks.
+        tasks: Starts them.
+        dispatcher: Says whether the program is told to stop, and is told that main has ended.
+        failures: Those that are known.
+        intake: Where failures arrive.
+        exception_hooks: Are asked about each.
+        signal_hooks: Are started for each signal.
+
+    Attributes:
+        result: What main returned.
+        finished: Whether main ended by itself.
+    """
+
+    def __init__(
+        self,
+        backgrounds: list[Hook],
+        tasks: SupervisedTasks,
+        dispatcher: Dispatcher,
+        failures: Failures,
+        intake: FailureIntake,
+        exception_hooks: ExceptionHooks,
+        signal_hooks: SignalHooks,
+    ) -> None:
+        self.result: Any = None
+        self.finished = False
+        self._backgrounds = backgrounds
+        self._tasks = tasks
+        self._dispatcher = dispatcher
+        self._failures = failures
+        self._intake = intake
+        self._exception_hooks = exception_hooks
+        self._signal_hooks = signal_hooks
+        self._news = asyncio.Event()
+
+    async def run(self, start_main: Callable[[], None]) -> None:
+        """
+        Start what there is to do, and handle failures and signals until the shutdown begins.
+
+        Args:
+            start_main: Starts main; not called if the program was told to stop before.
+        """
+        if not self._dispatcher.stopping:
+            self._start(start_main)
+        self._news.set()  # there may be some from before the loop
+        while not self._dispatcher.stopping:
+            await self._news.wait()
+            self._news.clear()
+            await self._exception_hooks.handle_all()
+            self._signal_hooks.start(self._tasks)
+
+    def wake(self) -> None:
+        """Something was posted."""
+        self._news.set()
+
+    def _start(self, start_main: Callable[[], None]) -> None:
+        try:
+            for hook in self._backgrounds:
+                made = f"registered as a background hook at {hook.where}"
+                self._tasks.create(hook.function(), made, hook.name, drain=hook.drain)
+            start_main()
+        # SystemExit of an eager task's first step leaves create_task; a task factory may raise anything.
+        except BaseException as error:
+            self._intake.fail(error, "a task could not be started")
+
+    def main_ended(self, task: asyncio.Task[Any]) -> None:
+        """Main's task is done, and with it the program."""
+        error = None if task.cancelled() else task.exception()
+        self._intake.end_if_forked(error or SystemExit(0))
+        if task.cancelled():
+            if not self._dispatcher.stopping:
+                cancelled = asyncio.CancelledError("main was cancelled")
+                self._intake.fail(cancelled, "main was cancelled", {"task": task}, task)
+        elif error is None:
+            self.result = task.result()
+            self.finished = True
+            self._dispatcher.main_ended(clock.now())
+        elif self._failures.knows(error):  # reported by a task that main had awaited: main is over all the same
+            self._dispatcher.main_ended(clock.now())
+        else:
+            self._intake.fail(error, "main failed", {"task": task}, task)
