@@ -10,9 +10,9 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from graceful._core.arguments import seconds
 from graceful._core.errors import HookError, StateError
@@ -238,7 +238,7 @@ class App(Hooks):
     @property
     def stopping(self) -> bool:
         """Whether the shutdown has begun: for a readiness probe."""
-        return self._run is not None and self._run.dispatcher.stopping
+        return (run := self._run) is not None and run.dispatcher.stopping
 
     @property
     def report(self) -> Report | None:
@@ -343,7 +343,7 @@ class App(Hooks):
         value = await cm.__aenter__()
         leave = functools.partial(cm.__aexit__, None, None, None)
         try:
-            self._acquiring("enter_async_context()").shutdown.release_later(Hook(leave, Stage.CLEANUP))
+            self._acquiring("enter_async_context()").shutdown_hooks.release_later(Hook(leave, Stage.CLEANUP))
         except StateError:
             await leave()
             raise
@@ -363,12 +363,12 @@ class App(Hooks):
             raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
         parts = self._acquiring("push_async_callback()")
         bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
-        parts.shutdown.release_later(Hook(bound, Stage.CLEANUP))
+        parts.shutdown_hooks.release_later(Hook(bound, Stage.CLEANUP))
         return callback
 
     def _acquiring(self, call: str) -> LoopParts:
         parts = self._parts(call)
-        if parts.shutdown.over:
+        if parts.shutdown_hooks.over:
             raise StateError(f"{call} came too late: the cleanup is over, and nothing would release it")
         return parts
 

@@ -9,6 +9,7 @@ seconds later.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import Enum, auto
 
 __all__ = ["Action", "State", "StateMachine", "Trigger"]
@@ -83,6 +84,14 @@ class StateMachine:
         self.state = State.NEW
         self.debounce = debounce
         self.last_request_at = -math.inf
+
+    def after(self, signals: Iterable[float]) -> StateMachine:
+        """A machine for what follows a run in which signals came at these times; echoes are counted from the last one."""
+        later = StateMachine(self.debounce)
+        for at in signals:
+            later.decide(Trigger.SIGNAL, at)
+        later.last_request_at = max(later.last_request_at, self.last_request_at)
+        return later
 
     def enter(self, state: State) -> None:
         """Go on to the next phase, because one has ended. Never goes back."""

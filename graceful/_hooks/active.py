@@ -31,7 +31,7 @@ class ActiveHooks:
     def end(self, run: HookRun) -> None:
         """It is over; its outcome is kept for the report."""
         self._running.discard(run)
-        self._journal.outcomes.append(run.finish())
+        self._journal.add_outcome(run.finish())
 
     def current(self) -> HookRun | None:
         """The hook run that the running code belongs to, if it is not over."""

@@ -163,12 +163,17 @@ class HookRun:
         """Keep what the hook raised. What was raised in it to unblock the loop is the end of its time, not its own error."""
         ours, theirs = split_unblocked(error)
         for each in ours:
-            each.told = True
+            each.tell_once()
         if ours:
             self.error = HookTimeout(self.hook.name, clock.now() - self.began_at, ours[0].stack)
             self.error.__context__ = theirs
         else:
             self.error = strip_internal_frames(error)
+
+    def lives_in(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """It runs in a task that was made for it; returns the task."""
+        self.task = task
+        return task
 
     def cut_short(self) -> None:
         """It is no longer wanted, and has no time left outside a critical block."""

@@ -18,7 +18,6 @@ class HookSet:
     Attributes:
         drains: The order of the `stage="drain"` hooks.
         cleanups: The order of the cleanup hooks and resources.
-        startups_of: For each shutdown hook the startups that it cleans up after.
 
     Raises:
         OrderError: `after=` names what is not there, or there is a cycle.
@@ -28,7 +27,15 @@ class HookSet:
         self._hooks = hooks
         self.drains = make_plan(self.of(Stage.DRAIN))
         self.cleanups = make_plan(self.of(Stage.CLEANUP, Stage.RESOURCE))
-        self.startups_of = startups_of(hooks)
+        self._startups_of = startups_of(hooks)
+
+    def startups_of(self, hook: Hook) -> tuple[Hook, ...]:
+        """The startups that a shutdown hook cleans up after; none: it runs in any case."""
+        return self._startups_of.get(hook, ())
+
+    def declared(self) -> tuple[float, float]:
+        """Seconds that the drain hooks and the cleanup hooks may take by their own timeouts."""
+        return self.drains.declared(), self.cleanups.declared()
 
     def of(self, *stages: Stage) -> list[Hook]:
         """The hooks of these stages, in the order of registration."""

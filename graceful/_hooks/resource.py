@@ -53,16 +53,16 @@ class ResourceTask:
 
     def enter(self, run: HookRun) -> asyncio.Task[None]:
         """Start its first half."""
-        self._task = run.task = hide_from_all_tasks(HiddenTask(self._live(run), name=f"graceful {self.hook.name}"))
-        self.task.add_done_callback(lambda _: resolve(self.entered, None))
-        return self.task
+        task = hide_from_all_tasks(HiddenTask(self._live(run), name=f"graceful {self.hook.name}"))
+        task.add_done_callback(lambda _: resolve(self.entered, None))
+        self._task = run.lives_in(task)
+        return task
 
     def leave(self, run: HookRun) -> asyncio.Task[None]:
         """Start its second half; the task is done when that is over."""
-        run.task = self.task
         if not self._leave.done():
             self._leave.set_result(run)
-        return self.task
+        return run.lives_in(self.task)
 
     async def _live(self, run: HookRun) -> None:
         generator = self.hook.function()

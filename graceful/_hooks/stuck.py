@@ -7,8 +7,10 @@ reported in the same words.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -36,9 +38,12 @@ class StuckReporter:
 
     def unblocked(self, error: Unblocked, what: str) -> None:
         """Code had blocked the loop for too long: report it, once, with what other threads do; one may be the reason."""
-        if not error.told:
-            error.told = True
+        if error.tell_once():
             self.gave_up(what, error.stack, "blocked the loop, and was unblocked", name_threads=True)
+
+    def task_gave_up(self, task: asyncio.Task[Any], label: str, why: str, stage: str = "cancel") -> None:
+        """The same for a task, with where it is stuck; `label` is what to call it."""
+        self.gave_up(label, await_chain(task), why, stage)
 
     def gave_up(
         self, what: str, stack: tuple[str, ...], why: str, stage: str = "cancel", *, name_threads: bool = False
@@ -56,7 +61,7 @@ class StuckReporter:
         at = self._deadline.began_at if self._deadline.stopping else clock.now()
         where = stack[0].partition(" in ")[0] if stack else "?"
         took = max(0.0, clock.now() - at)
-        self._journal.outcomes.append(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, None, stack))
+        self._journal.add_outcome(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, None, stack))
         parts = [f"{what} {why} after {took:.1f} s"]
         parts += [f"stuck at {innermost(stack)}"] if stack else []
         if name_threads:

@@ -54,7 +54,7 @@ class Supervisor:
         """
         limited = not self._deadline.stopping and run.until() < math.inf
         if limited:
-            self._on_limited(True)  # noqa: FBT003 - it begins
+            self._on_limited(True)
         self._active.begin(run)
         if run.task is None:
             run.start(self._waiting)
@@ -62,7 +62,7 @@ class Supervisor:
         await run.wait_ended(self._waiting, done)
         self._active.end(run)
         if limited:
-            self._on_limited(False)  # noqa: FBT003 - it has ended
+            self._on_limited(False)
         if run.verdict is Verdict.TIMED_OUT:
             for late in (task, *run.tasks):
                 if late is not None:

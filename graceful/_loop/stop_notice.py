@@ -37,7 +37,7 @@ class StopNotice:
             return False
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
-        timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)  # noqa: FBT003 - a result
+        timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
         self._sleeping.add(woken)
         task = asyncio.current_task()
         if task is not None and not isinstance(task, HiddenTask):  # a hook has a time limit of its own
@@ -60,4 +60,4 @@ class StopNotice:
     def announce(self) -> None:
         """The shutdown has begun: wake all that sleep."""
         for woken in self._sleeping:
-            resolve(woken, False)  # noqa: FBT003 - a result
+            resolve(woken, False)

@@ -111,7 +111,7 @@ class SupervisedTasks:
 
     def draining(self) -> set[asyncio.Task[Any]]:
         """Those that have not ended, and are waited for before anything is cancelled."""
-        return {*self._draining}
+        return {task for task in self._draining if not task.done()}
 
     def label(self, task: asyncio.Task[Any]) -> str:
         """What to call a task in a message: its name, and the critical block it is in."""

@@ -19,15 +19,29 @@ class Journal:
 
     Attributes:
         causes: Each distinct request to stop.
-        outcomes: How each hook ended, and each task that had to be abandoned.
-        failures: The last exceptions that nobody had handled.
     """
 
     def __init__(self) -> None:
         self.causes: list[Cause] = []
-        self.outcomes: list[Outcome] = []
-        self.failures: deque[Failure] = deque(maxlen=_KEPT)
+        self._outcomes: list[Outcome] = []
+        self._failures: deque[Failure] = deque(maxlen=_KEPT)
+
+    def add_cause(self, cause: Cause) -> None:
+        """A distinct request to stop."""
+        self.causes.append(cause)
+
+    def add_outcome(self, outcome: Outcome) -> None:
+        """How a hook ended, or a task that had to be abandoned."""
+        self._outcomes.append(outcome)
+
+    def add_failure(self, failure: Failure) -> None:
+        """An exception that nobody had handled."""
+        self._failures.append(failure)
+
+    def knows(self, error: BaseException) -> bool:
+        """Whether this very exception is among the last failures."""
+        return any(failure.exception is error for failure in self._failures)
 
     def report(self, cause: Cause, took: float, exit_status: int) -> Report:
         """All of it as it is now, as a record to keep."""
-        return Report(cause, tuple(self.causes), tuple(self.outcomes), tuple(self.failures), took, exit_status)
+        return Report(cause, tuple(self.causes), tuple(self._outcomes), tuple(self._failures), took, exit_status)

@@ -36,7 +36,7 @@ def log(level: int, message: str, *, on_terminal: bool = True, **fields: Any) ->
         with contextlib.suppress(Exception):
             _log(level, message, on_terminal, fields)
     except Unblocked as error:
-        error.told = True
+        error.tell_once()
         write_stderr(
             f"graceful: {message}\n  (a logging handler blocked, and was unblocked; stuck at {error.stack[-1]})\n"
         )

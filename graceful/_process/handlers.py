@@ -24,9 +24,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, Self
 
 from graceful._core.asyncio_private import is_runner_sigint
 from graceful._process.fork import undo_in_child

@@ -54,6 +54,11 @@ class Unblocked(BaseException):
         self.told = False
         super().__init__(f"unblocked at {stack[-1]}" if stack else "unblocked")
 
+    def tell_once(self) -> bool:
+        """Whether it has not been reported before; from now on it has."""
+        first, self.told = not self.told, True
+        return first
+
 
 def split_unblocked(error: BaseException) -> tuple[list[Unblocked], BaseException | None]:
     """Split an exception, which may be a group as a TaskGroup raises it, into ours and the rest; `None`: nothing else."""

@@ -1,6 +1,4 @@
-"""
-What `run()` makes of everything that happened: a result, or the exception that tells the truth; and the exit status.
-"""
+"""What `run()` raises or returns after everything that happened, and the exit status that follows from it."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class Dispatcher:
         if action is Action.IGNORE:
             return
         if action is Action.STOP or trigger not in (Trigger.FAILURE, Trigger.UNHANDLED, Trigger.ECHO):
-            self._journal.causes.append(cause)
+            self._journal.add_cause(cause)
         if failure is not None:
             self._failures.record(failure, ask=action is not Action.RECORD)
         self._act(action, cause)
@@ -166,11 +166,7 @@ class Dispatcher:
 
     def later_signals(self) -> StateMachine:
         """A state machine that decides about signals after the run: they follow those that came in it."""
-        later = StateMachine(self._machine.debounce)
         signals = [each for each in self._journal.causes if each.signal is not None]
         if not signals and self.first_signal is not None:
             signals = [self.first_signal]
-        for each in signals:
-            later.decide(Trigger.SIGNAL, each.at)
-        later.last_request_at = max(later.last_request_at, self._machine.last_request_at)  # echoes, too
-        return later
+        return self._machine.after(each.at for each in signals)

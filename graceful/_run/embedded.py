@@ -157,7 +157,7 @@ class EmbeddedRun(Run):
         parts.blocks.stand_in_for(self._body, task)
 
     def _stand_in_task(self) -> asyncio.Task[Any] | None:
-        return None if self.parts is None else self.parts.tasks.main
+        return None if (parts := self.parts) is None else parts.tasks.main
 
     async def _stand_in(self, parts: LoopParts) -> None:
         try:

@@ -56,8 +56,8 @@ class ExceptionHooks:
 
     async def handle_all(self) -> None:
         """Ask about each pending failure."""
-        while self._failures.pending:
-            await self._intake.guarded(self._handle(self._failures.pending.popleft()))
+        while (failure := self._failures.next_pending()) is not None:
+            await self._intake.guarded(self._handle(failure))
 
     async def _handle(self, failure: Failure) -> None:
         at = self._since = min(self._since, clock.now())
@@ -67,7 +67,7 @@ class ExceptionHooks:
         exits = [error for error in raised if not isinstance(error, Exception)]  # sys.exit() in a hook says how to end
         if exits or not dealt_with or starting:  # a start that failed cannot go on, whatever a hook says
             errors = [*exits, failure.exception, *(error for error in raised if isinstance(error, Exception))]
-            self._failures.errors += errors
+            self._failures.add_error(*errors)
             self._dispatcher.post(Trigger.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=errors[0]))
             return
         self._since = math.inf

@@ -124,5 +124,5 @@ class FailureIntake:
         if isinstance(error, Unblocked):  # a user's `__str__`, for example, that blocks while a message is made
             self._stuck.unblocked(error, "code that was asked for a text")
         else:
-            self._failures.errors.append(error)
+            self._failures.add_error(error)
             self._dispatcher.stop()

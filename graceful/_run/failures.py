@@ -16,27 +16,34 @@ class Failures:
         journal: Where the last failures are kept for the report.
 
     Attributes:
-        pending: Failures that no `on_exception` hook has been asked about.
         errors: The exceptions, of failures and of hooks, that nobody dealt with, in the order of time.
     """
 
     def __init__(self, journal: Journal) -> None:
-        self.pending: deque[Failure] = deque()
+        self._pending: deque[Failure] = deque()
         self.errors: list[BaseException] = []
         self._journal = journal
 
     def knows(self, error: BaseException) -> bool:
         """Whether this very exception was recorded before: it may arrive in several ways, and counts once."""
-        return any(failure.exception is error for failure in self._journal.failures)
+        return self._journal.knows(error)
 
     def record(self, failure: Failure, *, ask: bool) -> None:
         """Keep a failure. `ask`: the `on_exception` hooks are asked about it; else it is raised in any case."""
-        self._journal.failures.append(failure)
+        self._journal.add_failure(failure)
         if ask:
-            self.pending.append(failure)
+            self._pending.append(failure)
         else:
             self.errors.append(failure.exception)
 
+    def add_error(self, *errors: BaseException) -> None:
+        """Keep exceptions to be raised."""
+        self.errors += errors
+
+    def next_pending(self) -> Failure | None:
+        """The next failure that no `on_exception` hook has been asked about; it counts as asked from now on."""
+        return self._pending.popleft() if self._pending else None
+
     def record_harmless(self, failure: Failure) -> None:
         """For the report only: it is no failure of the program, but of one connection of many, for example."""
-        self._journal.failures.append(failure)
+        self._journal.add_failure(failure)

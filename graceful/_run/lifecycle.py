@@ -122,7 +122,7 @@ class Lifecycle:
             log(logging.INFO, f"{name} is hurrying, {HURRY:g} s left for cleanup; press Ctrl-C again to end it at once")
 
     def _warn_of_timeouts(self) -> None:
-        settings, drains, cleanups = self._settings, self._hooks.drains.declared(), self._hooks.cleanups.declared()
+        settings, (drains, cleanups) = self._settings, self._hooks.declared()
         declared = settings.drain_delay + drains + cleanups
         if declared > settings.grace:
             log(

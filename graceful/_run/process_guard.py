@@ -151,7 +151,7 @@ class ProcessGuard:
         if self._unblocker is not None:
             self._unblocker.expect_progress(by)
 
-    def hook_limited(self, begins: bool) -> None:  # noqa: FBT001 - a callback
+    def hook_limited(self, begins: bool) -> None:
         """A hook with a time limit begins or ends while the program runs: meanwhile it must not block the loop."""
         if self._unblocker is None:
             return

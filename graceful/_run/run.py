@@ -38,6 +38,7 @@ from graceful._observe.log import log
 from graceful._observe.report import Report
 from graceful._run.conclusion import exit_status, what_to_raise
 from graceful._run.dispatcher import Dispatcher
+from graceful._run.drain import Drain
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.failure_intake import FailureIntake
 from graceful._run.failures import Failures
@@ -45,8 +46,10 @@ from graceful._run.lifecycle import Lifecycle
 from graceful._run.process_guard import ProcessGuard
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
+from graceful._run.shutdown_hooks import ShutdownHooks
 from graceful._run.signal_hooks import SignalHooks
 from graceful._run.startup import Startup
+from graceful._run.work import Work
 
 __all__ = ["LoopParts", "Run"]
 
@@ -118,19 +121,19 @@ class Run:
         self.guard.force(cause.signal or signal.SIGTERM)
 
     def _wake(self) -> None:
-        if self.parts is not None:
-            self.parts.lifecycle.wake()
+        if (parts := self.parts) is not None:
+            parts.lifecycle.wake()
 
     def _interrupt_main_thread(self) -> None:
         self.guard.interrupt_main_thread()
 
     def _label(self, task: asyncio.Task[Any]) -> str:
-        return self.parts.tasks.label(task) if self.parts is not None else repr(task)
+        return repr(task) if (parts := self.parts) is None else parts.tasks.label(task)
 
     def may_block_until(self) -> float:
         """When the running code must stop blocking the loop; before there is one, half of the grace."""
-        if self.parts is not None:
-            return self.parts.blocking.until()
+        if (parts := self.parts) is not None:
+            return parts.blocking.until()
         return self.deadline.half_of_rest(self.deadline.changed_at) if self.deadline.stopping else math.inf
 
     def still_running(self) -> list[str]:
@@ -153,7 +156,7 @@ class Run:
         cause = self.dispatcher.cause
         assert cause is not None
         keep_abandoned()
-        finished = self.parts is not None and self.parts.serving.finished
+        finished = (parts := self.parts) is not None and parts.serving.finished
         raised = what_to_raise(cause, self.failures.errors, finished=finished, has_main=self._has_main)
         late = self.dispatcher.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
@@ -183,8 +186,8 @@ class LoopParts:
         self.notice = StopNotice(deadline, self.blocks)
         self.tasks = SupervisedTasks(loop, self.unretrieved, self.blocks, intake.task_failed)
         self.blocking = BlockingLimit(deadline, run.active, self.tasks, owns_loop=run.owns_loop)
-        self.cancellation = Cancellation(deadline, self.waiting, self.tasks, self.blocks, self.unretrieved)
-        supervisor = Supervisor(deadline, self.waiting, run.active, self.cancellation, run.guard.hook_limited)
+        cancellation = Cancellation(deadline, self.waiting, self.tasks, self.blocks, self.unretrieved)
+        supervisor = Supervisor(deadline, self.waiting, run.active, cancellation, run.guard.hook_limited)
         exception_hooks = ExceptionHooks(
             hooks.of(Stage.EXCEPTION), deadline, supervisor, run.failures, intake, run.dispatcher, self.tasks
         )
@@ -198,35 +201,23 @@ class LoopParts:
             exception_hooks,
             run.signal_hooks,
         )
-        self.shutdown = Shutdown(
-            settings,
+        self.shutdown_hooks = ShutdownHooks(
             hooks,
             deadline,
             self.waiting,
             run.journal,
+            run.dispatcher,
             run.failures,
             intake,
-            exception_hooks,
-            startup,
             run.active,
             supervisor,
-            run.stuck,
-            self.tasks,
-            self.notice,
-            self.cancellation,
-            self.blocking,
-            owns_loop=run.owns_loop,
-        )
-        self.lifecycle = Lifecycle(
-            settings,
-            hooks,
-            deadline,
-            run.dispatcher,
-            self.waiting,
-            self.notice,
             startup,
-            self.serving,
-            self.shutdown,
+        )
+        drain = Drain(settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.notice, run.stuck)
+        work = Work(self.tasks, cancellation, self.blocking, run.stuck, owns_loop=run.owns_loop)
+        shutdown = Shutdown(settings, intake, exception_hooks, drain, work, self.shutdown_hooks)
+        self.lifecycle = Lifecycle(
+            settings, hooks, deadline, run.dispatcher, self.waiting, self.notice, startup, self.serving, shutdown
         )
 
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:

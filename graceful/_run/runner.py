@@ -66,7 +66,7 @@ class Runner(Run):
         try:
             if raised is None and self.dispatcher.late is not late:
                 raised = self.conclude()
-            return raised, None if self.parts is None else self.parts.serving.result
+            return raised, None if (parts := self.parts) is None else parts.serving.result
         finally:
             del raised  # a traceback that holds this frame must not hold the exception
 

@@ -91,5 +91,5 @@ class Startup:
 
     def is_owed(self, hook: Hook) -> bool:
         """Whether there is anything for a shutdown hook to clean up: what was started, or no startup stands before it."""
-        startups = self._hooks.startups_of.get(hook)
+        startups = self._hooks.startups_of(hook)
         return not startups or not self._completed.isdisjoint(startups)

@@ -1,0 +1,84 @@
+"""Draining: before anything is cancelled, the app goes on serving for a while, stops accepting work, and finishes what it has."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from graceful._core.budget import drain_until
+from graceful._core.deadline import Deadline
+from graceful._core.settings import Settings
+from graceful._core.types import Cause, Kind
+from graceful._hooks.stuck import StuckReporter
+from graceful._loop.stop_notice import StopNotice
+from graceful._loop.tasks import SupervisedTasks
+from graceful._loop.waiting import Waiting
+from graceful._run.shutdown_hooks import ShutdownHooks
+
+__all__ = ["Drain"]
+
+Tasks = set[asyncio.Task[object]]
+
+
+class Drain:
+    """
+    Args:
+        settings: What the app was made with.
+        deadline: When everything must be over; half of what is left after the delay is for draining.
+        waiting: The waits of the run.
+        hooks: Runs the `stage="drain"` hooks.
+        tasks: Those with `drain=True` are waited for.
+        notice: So are those that asked to be told.
+        stuck: Where those are reported that did not end in time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        deadline: Deadline,
+        waiting: Waiting,
+        hooks: ShutdownHooks,
+        tasks: SupervisedTasks,
+        notice: StopNotice,
+        stuck: StuckReporter,
+    ) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        self._waiting = waiting
+        self._hooks = hooks
+        self._tasks = tasks
+        self._notice = notice
+        self._stuck = stuck
+        self._ends_at = math.inf
+
+    async def run(self, cause: Cause) -> None:
+        """Take its three steps, as long as there is time and nobody hurries."""
+        delay = self._settings.drain_delay if cause.kind is Kind.SIGNAL else 0.0
+        self._ends_at = drain_until(cause.at, delay, self._deadline.at)
+        if delay:
+            await self._go_on_serving(cause.at + delay)
+        await self._hooks.drain(self._limit)
+        await self._finish_work()
+        for _ in range(2):  # a task that awaited one of these gets its turn, and may end by itself
+            await asyncio.sleep(0)
+
+    async def _go_on_serving(self, until: float) -> None:
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._waiting.wait_done([never], lambda: self._unless_hurried(until))
+
+    async def _finish_work(self) -> None:
+        in_time, left = True, Tasks()
+        while in_time and (left := self._tasks.draining() | self._notice.told()):
+            in_time = await self._waiting.wait_done(left, self._limit)
+        if not in_time and not self._deadline.hurried:
+            for task in left:
+                if not task.done():
+                    self._stuck.task_gave_up(
+                        task, self._tasks.label(task), "was waited for, and is cancelled now", "drain"
+                    )
+
+    def _limit(self) -> float:
+        return self._unless_hurried(self._ends_at)
+
+    def _unless_hurried(self, limit: float) -> float:
+        return -math.inf if self._deadline.hurried else limit

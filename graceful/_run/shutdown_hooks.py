@@ -1,0 +1,126 @@
+"""Running the `on_shutdown` hooks, the second halves of resources, and what releases acquisitions, in their order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from graceful._core import clock
+from graceful._core.deadline import Deadline
+from graceful._core.types import Outcome, Verdict
+from graceful._hooks.active import ActiveHooks
+from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook_run import HookRun
+from graceful._hooks.hook_set import HookSet
+from graceful._hooks.order import make_plan
+from graceful._hooks.scheduler import Acquired, Scheduler
+from graceful._hooks.supervisor import Supervisor
+from graceful._loop.waiting import Waiting
+from graceful._observe.journal import Journal
+from graceful._run.dispatcher import Dispatcher
+from graceful._run.failure_intake import FailureIntake
+from graceful._run.failures import Failures
+from graceful._run.startup import Startup
+
+__all__ = ["ShutdownHooks"]
+
+
+class ShutdownHooks:
+    """
+    Args:
+        hooks: All hooks.
+        deadline: When everything must be over.
+        waiting: The waits of the run.
+        journal: Where outcomes are kept for the report.
+        dispatcher: Knows the cause, which a hook may take.
+        failures: Where the errors of hooks are kept, which `run()` raises.
+        intake: Where it arrives when the package's own code fails.
+        active: The hooks that run now.
+        supervisor: Sees each hook to its end.
+        startup: Says what there is to clean up.
+    """
+
+    def __init__(
+        self,
+        hooks: HookSet,
+        deadline: Deadline,
+        waiting: Waiting,
+        journal: Journal,
+        dispatcher: Dispatcher,
+        failures: Failures,
+        intake: FailureIntake,
+        active: ActiveHooks,
+        supervisor: Supervisor,
+        startup: Startup,
+    ) -> None:
+        self._hooks = hooks
+        self._deadline = deadline
+        self._journal = journal
+        self._dispatcher = dispatcher
+        self._failures = failures
+        self._active = active
+        self._supervisor = supervisor
+        self._startup = startup
+        self._acquired: deque[Acquired] = deque()
+        self._drain_limit: Callable[[], float] | None = None
+        self._released = False
+        self._scheduler = Scheduler(
+            waiting,
+            begin=self._begin,
+            supervise=lambda run: intake.guarded(self._supervise(run)),
+            on_ended=active.end,
+            on_error=intake.failed_inside,
+        )
+
+    # --- what is acquired while the app runs -----------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Whether the cleanup is over, or its time is, so that what is acquired now would never be released."""
+        return self._released or clock.now() >= self._deadline.at
+
+    def release_later(self, hook: Hook) -> None:
+        """Run the hook in the cleanup; not before the hook has ended that this is called in."""
+        self._acquired.append(Acquired(hook, self._active.current()))
+
+    # --- the steps -------------------------------------------------------------------------------------------------
+
+    async def drain(self, limit: Callable[[], float]) -> None:
+        """Run the `stage="drain"` hooks; `limit` says when they must be over."""
+        self._drain_limit = limit
+        await self._scheduler.run(self._hooks.drains, deque())
+
+    async def clean_up(self) -> None:
+        """Release what was acquired, and run the cleanup hooks and the second halves of resources."""
+        await self._scheduler.run(self._hooks.cleanups, self._acquired)
+
+    async def release_rest(self) -> None:
+        """Release what was acquired while the last tasks ended. After this nothing can be acquired."""
+        await self._scheduler.run(make_plan([]), self._acquired)
+        self._released = True
+
+    def _begin(self, hook: Hook, behind: int) -> HookRun | None:
+        """The run of a hook that is to clean up; `None`: there is nothing to clean up."""
+        resource = self._startup.resource(hook)
+        if hook.stage is Stage.RESOURCE and resource is None:
+            return None  # never entered: its outcome at the start says so
+        if not self._startup.is_owed(hook):
+            self._journal.add_outcome(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, clock.now()))
+            return None
+        drains = hook.stage is Stage.DRAIN
+        run = HookRun(
+            hook,
+            "drain" if drains else "cleanup",
+            self._deadline,
+            behind,
+            offered=(self._dispatcher.cause,),
+            limit=self._drain_limit if drains else None,
+            resume=None if resource is None else resource.leave,
+        )
+        self._active.begin(run)
+        return run
+
+    async def _supervise(self, run: HookRun) -> None:
+        await self._supervisor.supervise(run)
+        if run.error is not None and not self._failures.knows(run.error):
+            self._failures.add_error(run.error)
