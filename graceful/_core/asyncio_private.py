@@ -131,7 +131,7 @@ def children_of(future: Any) -> Iterable[Future]:
 
 def is_running_wait(coroutine: Any) -> bool:
     """Whether it is a call of `asyncio.wait` that has begun and is not over."""
-    return coroutine.cr_code is _WAIT and coroutine.cr_frame is not None
+    return getattr(coroutine, "cr_code", None) is _WAIT is not None and coroutine.cr_frame is not None
 
 
 def futures_in_wait(coroutine: Any) -> tuple[Iterable[Future], Future | None]:

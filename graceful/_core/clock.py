@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 __all__ = ["now", "replaced"]
 
@@ -27,7 +27,7 @@ def now() -> float:
 
 
 @contextlib.contextmanager
-def replaced(read: Callable[[], float]) -> Iterator[None]:
+def replaced(read: Callable[[], float]) -> Generator[None]:
     """
     Read the time from somewhere else for the duration of a block, for tests.
 

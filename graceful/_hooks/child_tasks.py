@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from graceful._hooks.hook_run import current_hook_run
@@ -14,7 +14,7 @@ __all__ = ["adopting"]
 
 
 @contextlib.contextmanager
-def adopting() -> Iterator[None]:
+def adopting() -> Generator[None]:
     """Patch the running loop's `create_task`, so that a hook run learns of the tasks that are created in it."""
 
     def adopt(create_task: Callable[..., asyncio.Future[Any]]) -> Callable[..., asyncio.Future[Any]]:

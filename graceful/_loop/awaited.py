@@ -80,6 +80,6 @@ def _gathers(future: Any) -> Iterator[Any]:
 def _waits_in(coroutine: Any) -> Iterator[Any]:
     """Each running `asyncio.wait` in the chain of what a coroutine awaits."""
     while coroutine is not None:
-        if isinstance(coroutine, types.CoroutineType) and is_running_wait(coroutine):
+        if is_running_wait(coroutine):
             yield coroutine
         coroutine = getattr(coroutine, "cr_await", None)

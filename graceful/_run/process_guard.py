@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -66,7 +66,7 @@ class ProcessGuard:
     # --- taken and given back --------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self) -> Generator[None]:
         """Take the signal handlers and start the watchdog, in the main thread; everything is given back in reverse."""
         reactions = self._reactions = self._signal_hooks.signals
         stopping = {*self._settings.signals} - reactions
