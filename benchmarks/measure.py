@@ -1,9 +1,9 @@
 """
 Ways to measure a program from outside, in a fresh process each time.
 
-CPU time is what `wait4` says of a process that has ended, all its threads included. It varies less than the clock on a
-machine that does something else, too, and it is what a user pays. Where he waits, it is the clock: from the signal to
-the moment at which the parent sees the end.
+CPU time is what `wait4` reports for a process that has ended, including all its threads. On a machine that also does
+other work it varies less than wall-clock time, and it is what a user pays for. Where a user waits, wall-clock time is
+measured: from the signal until the parent process sees the end.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from collections.abc import Callable, Mapping
 __all__ = ["Command", "Measure", "Sample", "cpu", "idle", "kill", "kill_per_task", "told"]
 
 Command = list[str]
-#: Each unit with its number.
+#: The value for each unit.
 Sample = dict[str, float]
-#: Measures each of several commands once, in their order.
+#: Measures each of several commands once, in the given order.
 Measure = Callable[[Mapping[str, Command]], dict[str, Sample]]
 
-#: Seconds of CPU after which a program is ended, and counts as infinitely slow.
+#: Seconds of CPU time after which a program is killed, and counts as infinitely slow.
 CPU_LIMIT = 100
 
-#: Seconds after it is ready in which a program comes to rest.
+#: Seconds to wait after a program is ready, so that it is idle.
 _REST = 0.03
 
 
 class _Program(subprocess.Popen[str]):
-    """A program that is measured; it must end well."""
+    """A program that is measured; a nonzero exit status is an error."""
 
     def __init__(self, command: Command) -> None:
         super().__init__(command, stdout=subprocess.PIPE, text=True)
@@ -43,7 +43,7 @@ class _Program(subprocess.Popen[str]):
         return self.stdout.readline()
 
     def end(self) -> resource.struct_rusage | None:
-        """What it used, once it has ended; `None`: it came to the limit."""
+        """Wait for its end and return its resource usage; `None` if it exceeded the CPU limit."""
         _, status, usage = os.wait4(self.pid, 0)
         self.returncode = os.waitstatus_to_exitcode(status)
         if self.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
@@ -59,14 +59,14 @@ def _in_turn(measure: Callable[[Command], Sample]) -> Measure:
 
 @_in_turn
 def cpu(command: Command) -> Sample:
-    """CPU time of a whole process."""
+    """CPU time of a whole process, in milliseconds."""
     with _Program(command) as program:
         usage = program.end()
     return {"ms": math.inf if usage is None else (usage.ru_utime + usage.ru_stime) * 1e3}
 
 
 def told(unit: str) -> Measure:
-    """What a program says of itself."""
+    """The number that a program prints about itself."""
 
     @_in_turn
     def measure(command: Command) -> Sample:
@@ -91,7 +91,7 @@ kill = _in_turn(_kill)
 
 
 def kill_per_task(commands: Mapping[str, Command]) -> dict[str, Sample]:
-    """The same for a task, without what an idle program takes. The number of tasks is the last argument."""
+    """`kill`, per task, minus the time of an idle program. The last argument of a command is the number of tasks."""
 
     def each(command: Command) -> Sample:
         *program, tasks = command
@@ -101,7 +101,7 @@ def kill_per_task(commands: Mapping[str, Command]) -> dict[str, Sample]:
 
 
 def idle(commands: Mapping[str, Command]) -> dict[str, Sample]:
-    """CPU time and wakeups of programs that do nothing, side by side for ten seconds."""
+    """CPU time and wakeups of programs that do nothing, all at the same time, for ten seconds."""
     programs = {name: _Program(command) for name, command in commands.items()}
     for program in programs.values():
         program.line()
@@ -117,7 +117,7 @@ def idle(commands: Mapping[str, Command]) -> dict[str, Sample]:
 
 
 def _used(pid: int) -> Sample:
-    """What all threads have used so far; proc(5)."""
+    """CPU time and wakeups of all threads so far; see proc(5)."""
     used = {"ms": 0.0, "wakeups": 0.0}
     for thread in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{thread}/schedstat") as file:

@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured, beside what, how often, and what is good enough."""
+"""The rows of the table: what is measured, what it is compared with, how often, and the target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["ROWS", "Result", "Row"]
 class Result(NamedTuple):
     """
     Attributes:
-        values: For each contender the median, or another percentile.
-        ratios: For each what it is to the floor: the median of the ratios round by round.
-        spread: The quartiles of graceful's.
+        values: The median, or another percentile, for each contender.
+        ratios: The ratio to the floor for each contender: the median of the ratios of each round.
+        spread: The quartiles of graceful's ratio.
     """
 
     values: Mapping[str, float]
@@ -26,7 +26,7 @@ class Result(NamedTuple):
 
     @property
     def above(self) -> float:
-        """What graceful adds to the floor."""
+        """The difference between graceful and the floor."""
         return self.values["graceful"] - self.values["floor"]
 
 
@@ -35,13 +35,13 @@ Target = Callable[[Result], bool]
 
 class Row(NamedTuple):
     """
-    One line of the table; those of one name are measured together.
+    One line of the table; rows with the same name are measured together.
 
     Attributes:
-        target: In words, and as a test.
+        target: The target as text, and as a test.
         contenders: The floor, graceful, then each peer, by name, with its program and arguments.
-        needs: The package without which there is nothing to measure.
-        slow: Left out of a quick run.
+        needs: The package that the row requires.
+        slow: Whether a quick run leaves it out.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Row(NamedTuple):
     slow: bool = False
 
     def result(self, samples: Mapping[str, Sequence[Sample]]) -> Result:
-        """What came of it."""
+        """Summarize the samples."""
         taken = {name: [sample[self.unit] for sample in several] for name, several in samples.items()}
         values = {name: _percentile(numbers, self.percentile) for name, numbers in taken.items()}
         ratios = {
@@ -65,7 +65,7 @@ class Row(NamedTuple):
             for name, numbers in taken.items()
         }
         medians = {name: statistics.median(several) for name, several in ratios.items()}
-        if self.percentile != 50:  # of one round there is no percentile
+        if self.percentile != 50:  # a single round has no percentile
             medians = {name: _ratio(value, values["floor"]) for name, value in values.items()}
         return Result(values, medians, (_percentile(ratios["graceful"], 25), _percentile(ratios["graceful"], 75)))
 
@@ -97,7 +97,7 @@ def _task_group_and_anyio(result: Result) -> bool:
 
 
 def of(program: str, *peers: str, floor: str = "asyncio", graceful: str = "graceful") -> dict[str, str]:
-    """Each with the program's `{}` filled in."""
+    """The contenders: the program with its `{}` filled in for each."""
     names = {"floor": floor, "graceful": graceful, **{peer: peer for peer in peers}}
     return {name: program.format(framework) for name, framework in names.items()}
 

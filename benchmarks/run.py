@@ -1,9 +1,9 @@
 """
-Speed, measured beside what one would use instead: prints a table, and writes all samples as JSON if asked to.
+Measure graceful and its alternatives: prints a table, and with --json writes all samples.
 
     python benchmarks/run.py                            everything: half an hour
-    python benchmarks/run.py --quick                    fewer rounds, and no million of tasks: some minutes
-    python benchmarks/run.py --only import kill         some rows; --list names them
+    python benchmarks/run.py --quick                    fewer rounds, no rows with a million tasks: minutes
+    python benchmarks/run.py --only import kill         some rows; --help names them
     python benchmarks/run.py --python .venv/bin/python  the interpreter to measure, with graceful and the peers in it
 
 See benchmarks/README.md.
@@ -30,7 +30,7 @@ from rows import ROWS, Row
 PEERS = ("aiohttp", "aiomisc", "aiorun", "anyio", "uvloop")
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 
-#: Asked of the interpreter that is measured.
+#: Runs in the interpreter that is measured.
 _PROBE = f"""
 import importlib.metadata, importlib.util, json, platform
 found = [name for name in {PEERS} if importlib.util.find_spec(name)]
@@ -40,7 +40,7 @@ print(json.dumps([platform.python_implementation() + " " + platform.python_versi
 
 
 def machine(python: str) -> dict[str, Any]:
-    """Where and when this was measured, and with what."""
+    """The machine, the date and the versions of a measurement."""
     version, peers = json.loads(subprocess.check_output([python, "-c", _PROBE], text=True))
     with open("/proc/cpuinfo") as file:
         models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
@@ -55,7 +55,7 @@ def machine(python: str) -> dict[str, Any]:
 
 
 def measure(row: Row, python: str, missing: Sequence[str], *, quick: bool) -> dict[str, list[Sample]]:
-    """All samples, taken in turn: floor, graceful, each peer, floor, ... The first round warms up."""
+    """All samples, in turn: floor, graceful, each peer, floor, ... The first round is a warm-up and not counted."""
     commands: dict[str, list[str]] = {}
     for name, contender in row.contenders.items():
         if name not in missing:
@@ -65,7 +65,7 @@ def measure(row: Row, python: str, missing: Sequence[str], *, quick: bool) -> di
     rounds = max(3, row.rounds // 5) if quick else row.rounds
     for number in range(rounds + 1):
         print(f"\r{row.name}: {number}/{rounds} \033[K", end="", file=sys.stderr, flush=True)
-        # Who came to the limit once is not asked again.
+        # A contender that exceeded the CPU limit is not run again.
         slow = {name for name, taken in samples.items() if taken and math.inf in taken[-1].values()}
         measured = row.measure({name: command for name, command in commands.items() if name not in slow})
         for name, taken in samples.items():
@@ -81,7 +81,7 @@ def line(row: Row, samples: Mapping[str, Sequence[Sample]]) -> list[str]:
     """The row as the table shows it."""
     values, ratios, spread = result = row.result(samples)
     text, met = row.target
-    # Where the floor is nothing, there is no ratio to it.
+    # If the floor is 0, there is no ratio to it.
     others = {name: values[name] if math.isnan(ratio) else ratio for name, ratio in ratios.items()}
     return [
         row.what,
@@ -104,14 +104,14 @@ def _short(number: float) -> str:
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
-    """Markdown, aligned."""
+    """The table in Markdown, aligned."""
     widths = [max(map(len, column)) for column in zip(HEAD, *lines, strict=True)]
     ruled = [HEAD, ["-" * width for width in widths], *lines]
     return "\n".join(f"| {' | '.join(map(str.ljust, cells, widths))} |" for cells in ruled)
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     names = list(dict.fromkeys(row.name for row in ROWS))
     parser = argparse.ArgumentParser(description="Measure graceful beside what one would use instead.")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"of these rows: {', '.join(names)}")
@@ -122,18 +122,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure the selected rows and print the table."""
     asked = arguments()
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
-        del os.environ[name]  # above all PYTHONDONTWRITEBYTECODE: what is installed has been compiled
-    os.environ["AIOMISC_USE_UVLOOP"] = "0"  # the loop is to be the same for all
+        del os.environ[name]  # above all PYTHONDONTWRITEBYTECODE, because installed packages are compiled
+    os.environ["AIOMISC_USE_UVLOOP"] = "0"  # the same loop for all
     where = machine(asked.python)
     missing = [peer for peer in PEERS if peer not in where["peers"]]
     if missing:
         print(f"not installed, and left out: {', '.join(missing)}", file=sys.stderr)
     lines: list[list[str]] = []
     where["samples"] = {}
-    with contextlib.suppress(KeyboardInterrupt):  # what there is by then is shown
+    with contextlib.suppress(KeyboardInterrupt):  # print the rows that are complete
         for name, group in itertools.groupby(ROWS, lambda row: row.name):
             rows = [*group]
             chosen = name in asked.only if asked.only else not (asked.quick and rows[0].slow)

@@ -1,5 +1,5 @@
 """
-Hello: one hook. It awaits, and it runs to its end before the loop stops.
+Hello: one shutdown hook that awaits, and runs to completion before the loop stops.
 
     python examples/01_hello.py, then Ctrl-C
 
@@ -10,7 +10,7 @@ Prints:
     saying goodbye
     goodbye, world
 
-Exit status: death by SIGINT, as of any program that Ctrl-C ends, and no traceback.
+Exit status: death by SIGINT, as for any program that Ctrl-C ends, without a traceback.
 """
 
 import asyncio

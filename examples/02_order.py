@@ -1,5 +1,5 @@
 """
-Order and isolation: what was registered last is closed first, and one that fails or hangs costs the others nothing.
+Order and isolation: the hook that was registered last runs first, and the others still run if one fails or hangs.
 
     python examples/02_order.py
 

@@ -1,5 +1,5 @@
 """
-A task that fails stops the program, although nobody awaits it. With asyncio alone, main would wait on for ever.
+A failing task stops the program, although nothing awaits the task. With plain asyncio, main would wait forever.
 
     python examples/03_failing_task.py
 
@@ -23,7 +23,7 @@ app = App("prices")
 
 @app.on_exception(ConnectionError)
 async def alert(failure: Failure) -> None:
-    print(f"alert: {failure.message}: {failure.exception}")  # `return True` here would mean: dealt with, go on
+    print(f"alert: {failure.message}: {failure.exception}")  # `return True` would keep the program running
 
 
 @app.on_shutdown

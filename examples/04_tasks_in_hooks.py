@@ -1,5 +1,5 @@
 """
-A cleanup that is a network of tasks which create tasks: what `loop.stop()` in a signal handler loses, and a hook does not.
+A cleanup whose tasks create more tasks: `loop.stop()` in a signal handler loses their work, a shutdown hook does not.
 
     python examples/04_tasks_in_hooks.py
 
@@ -30,7 +30,7 @@ async def deliver(message: str) -> None:
 
 async def take_leave(peer: str) -> None:
     await deliver(f"{peer}, I am leaving")
-    replies.add(asyncio.create_task(deliver(f"goodbye, {peer}")))  # nobody awaits this one
+    replies.add(asyncio.create_task(deliver(f"goodbye, {peer}")))  # nothing awaits this task
 
 
 async def take_leave_of_all() -> None:
@@ -41,7 +41,7 @@ def with_loop_stop() -> None:
     def on_sigterm() -> None:
         print("loop.stop(): SIGTERM")
         replies.add(loop.create_task(take_leave_of_all()))
-        loop.stop()  # before the task's first step; run_until_complete() here would say "already running"
+        loop.stop()  # stops before the task's first step; run_until_complete() here raises "already running"
 
     loop = asyncio.new_event_loop()
     loop.add_signal_handler(signal.SIGTERM, on_sigterm)

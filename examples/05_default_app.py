@@ -1,5 +1,5 @@
 """
-No object: `run(main())` is a drop-in for `asyncio.run(main())`, and a decorator is all a script needs to end well.
+No App object: `run(main())` is a drop-in for `asyncio.run(main())`, and a script only adds decorators for its hooks.
 
     python examples/05_default_app.py
 

@@ -1,8 +1,8 @@
 """
-Several modules: each collects its hooks in a `Hooks()`, includes those of what it uses, and knows nothing of the app.
+Several modules: each collects its hooks in a `Hooks()` and includes the modules it uses, without importing the app.
 
-The parts are parts/database.py, parts/cache.py and parts/mail.py. Cache and mail both include the database: it is opened
-once, before them, and closed once, behind them.
+The modules are parts/database.py, parts/cache.py and parts/mail.py. Cache and mail both include the database. It is
+opened once, before them, and closed once, after them.
 
     python examples/06_include.py
 

@@ -1,7 +1,7 @@
 """
-A worker that drains its queue: told to stop, it accepts no more, and does each job that it did accept, exactly once.
+A worker that drains its queue: on SIGTERM it accepts no more jobs, and completes each accepted job exactly once.
 
-A hook with `stage="drain"` runs first, while all tasks still work. A task with `drain=True` is waited for, not cancelled.
+A hook with `stage="drain"` runs first, while all tasks still run. A task with `drain=True` is awaited, not cancelled.
 
     python examples/07_worker.py
 
@@ -45,7 +45,7 @@ def summary() -> None:
 @app.on_shutdown(stage="drain")
 def close() -> None:
     closed.set()
-    jobs.put_nowait(None)  # behind the last job, the worker's way out; from Python 3.13 on: jobs.shutdown()
+    jobs.put_nowait(None)  # after the last job: ends the worker; since Python 3.13: jobs.shutdown()
 
 
 @app.background(drain=True)

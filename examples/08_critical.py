@@ -1,7 +1,7 @@
 """
-A critical section: a transfer between two accounts is not cut in half, though the signal comes between its two steps.
+A critical section: a transfer between two accounts completes, although SIGTERM arrives between its two steps.
 
-The shutdown waits for the end of the block as long as the grace allows, and cancels the task only then.
+The shutdown cancels the task only when the block has ended, or when the time for cancelling tasks is used up.
 
     python examples/08_critical.py
 
@@ -29,7 +29,7 @@ accounts = {"Ann": 100, "Ben": 100, "Cleo": 100, "Dan": 100}
 async def transfer(who: str, payer: str, payee: str) -> None:
     accounts[payer] -= 10
     print(f"{who}: took 10 from {payer}")
-    await asyncio.sleep(0.2)  # the other bank takes its time, and the signal comes now
+    await asyncio.sleep(0.2)  # the other bank is slow, and the signal arrives now
     accounts[payee] += 10
     print(f"{who}: gave 10 to {payee}")
 
@@ -47,7 +47,7 @@ async def careless() -> None:
 async def careful() -> None:
     async with app.critical("transfer"):
         await transfer("careful", "Cleo", "Dan")
-    await asyncio.Event().wait()  # the cancellation comes here, behind the block
+    await asyncio.Event().wait()  # cancelled here, after the block
 
 
 @app.background

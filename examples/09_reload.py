@@ -1,7 +1,7 @@
 """
-Reload on SIGHUP, stop on SIGTERM: for the signals it names, an `on_signal` hook runs instead of the shutdown.
+Reload on SIGHUP, stop on SIGTERM: an `on_signal` hook runs for the signals it names, instead of the shutdown.
 
-A configuration that cannot be read is no reason to stop: the old one stays.
+If the new configuration cannot be read, the server keeps the old one and does not stop.
 
     python examples/09_reload.py
 
@@ -35,7 +35,7 @@ def reload(number: signal.Signals) -> None:
     try:
         settings.update(json.loads(file.read_text()))
         print(f"{number.name}, limit: {settings['limit']}")
-    except (OSError, ValueError) as error:  # not caught, it would stop the server
+    except (OSError, ValueError) as error:  # if it were not caught, it would stop the server
         print(f"{number.name}, not reloaded: {type(error).__name__}")
     reloaded.set()
 

@@ -1,8 +1,9 @@
 """
-The same hooks under uvicorn, which owns loop and signals: they run when the last request has been answered.
+Hooks under uvicorn, which owns the loop and the signals: the cleanup runs after the last request has been answered.
 
-Frameworks have a place for it: `FastAPI(lifespan=app.lifespan)`, `Starlette(lifespan=app.lifespan)`. A plain ASGI
-application is told of start and end by messages, and has `async with app.lifespan():` between the two.
+Frameworks take a lifespan: `FastAPI(lifespan=app.lifespan)`, `Starlette(lifespan=app.lifespan)`. A plain ASGI
+application, as here, receives a message at the start and one at the end, and uses `async with app.lifespan():` between
+the two.
 
     python examples/10_uvicorn.py
 
@@ -15,7 +16,7 @@ Prints:
     client: 3 apples
     database: closed
 
-Exit status: death by SIGTERM, which uvicorn sends itself once more in the end.
+Exit status: death by SIGTERM, which uvicorn raises again after its shutdown.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ async def database() -> AsyncIterator[None]:
 
 @app.background(drain=True)
 async def client() -> None:
-    with contextlib.suppress(ConnectionError):  # Ctrl-C may come first
+    with contextlib.suppress(ConnectionError):  # Ctrl-C may come before the request
         reader, writer = await asyncio.open_connection(*door.getsockname())
         writer.write(b"GET /apples HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
@@ -74,10 +75,10 @@ async def lifespan(receive: Receive, send: Send) -> None:
             await receive()
         await send({"type": f"{step}.complete"})
     except Exception:
-        await send({"type": f"{step}.failed", "message": traceback.format_exc()})  # uvicorn logs it, and nothing else
+        await send({"type": f"{step}.failed", "message": traceback.format_exc()})  # uvicorn logs only this message
 
 
-door = socket.create_server(("127.0.0.1", 0))  # any port that is free
+door = socket.create_server(("127.0.0.1", 0))  # any free port
 server = uvicorn.Server(uvicorn.Config(asgi, log_level="warning"))
 
 if __name__ == "__main__":

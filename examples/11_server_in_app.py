@@ -1,6 +1,7 @@
 """
-The other way round: the app owns loop and signals, and uvicorn is a task in it. SIGTERM is the app's, the request that
-is under way is answered, the hooks run after that, and the exit status is the app's: 0.
+uvicorn as a task inside the app, which owns the loop and the signals.
+
+On SIGTERM, uvicorn answers the request in progress. Then the cleanup runs, and the exit status is the app's: 0.
 
     python examples/11_server_in_app.py
 
@@ -46,12 +47,12 @@ async def serve() -> None:
 
 @app.on_shutdown(stage="drain")
 def stop_accepting() -> None:
-    server.should_exit = True  # it answers what it has accepted, and then `serve` ends
+    server.should_exit = True  # it answers the accepted requests, and then `serve` returns
 
 
 @app.background(drain=True)
 async def client() -> None:
-    with contextlib.suppress(ConnectionError):  # Ctrl-C may come first
+    with contextlib.suppress(ConnectionError):  # Ctrl-C may come before the request
         reader, writer = await asyncio.open_connection(*door.getsockname())
         writer.write(b"GET /apples HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
@@ -69,9 +70,9 @@ async def asgi(
     await send({"type": "http.response.body", "body": b"3 apples"})
 
 
-door = socket.create_server(("127.0.0.1", 0))  # any port that is free
+door = socket.create_server(("127.0.0.1", 0))  # any free port
 server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
-server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment] # the signals are the app's
+server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment] # the app handles the signals
 
 if __name__ == "__main__":
     app.run()

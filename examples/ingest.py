@@ -1,26 +1,29 @@
 """
-Follow an access log into SQLite: each line exactly once, whatever ends the program, and whenever.
+Follow an access log into SQLite: each line is stored exactly once, however and whenever the program ends.
 
-It shows work that must not be torn apart. `take_in` is drained, not cancelled: told to stop, it finishes the batch in
-hand. What it works on is a resource, closed when every task has ended. One thread touches log and database, so the loop
-never waits for a disk. And `kill -9` does no harm: a batch and the position behind it are one transaction.
+It shows work that must not be interrupted halfway. `take_in` is drained, not cancelled: on shutdown it finishes the
+current batch. The log and the database are a resource, which is closed after every task has ended. A single thread uses
+them, so the loop never waits for a disk. `kill -9` does no harm either: a batch and the position after it are written
+in one transaction.
 
     python examples/ingest.py --demo                    # make up traffic in ./demo.log, and follow that
-    python examples/ingest.py access.log --db hits.db   # until Ctrl-C, SIGTERM or SIGHUP; started again, it goes on
-    python examples/ingest.py access.log --once         # to the present end of the log
+    python examples/ingest.py access.log --db hits.db   # until Ctrl-C, SIGTERM or SIGHUP; a restart continues
+    python examples/ingest.py access.log --once         # up to the current end of the log
 
-It prints, with a status line now and then between the two (on a terminal: all the time):
+It prints these lines, and a status line every 10 s between the two (on a terminal, a line that is always up to date):
 
     demo.log from byte 0 into demo.log.db
     1,204 lines, 7 malformed, at byte 144,837; stopped: SIGINT
 
-What cannot be parsed goes to the table `malformed`. A line without its newline is waited for. A file is known by its inode
-and its last bytes before the position: another name for it does not matter, and one that was truncated or written anew
-begins at 0. A rotated log is read to its end before the new one is begun. If that happened while nobody looked, the old
-one is looked for under any name, and whatever came between as LOG.2, LOG.1 or LOG-20251123; not what is compressed.
+Lines that cannot be parsed go to the table `malformed`. A line without its newline is not read until it is complete.
 
-Exit status: 0 after SIGTERM, SIGHUP, or the end with --once; 1 for trouble with the log or the database, told in one
-line on stderr; 2 for wrong arguments. Ctrl-C ends it by SIGINT.
+A file is identified by its inode and the last bytes before the position. So it may be renamed, and a file that was
+truncated or rewritten is read from byte 0. A rotated log is read to its end before the new one is read. If the log was
+rotated while the program was not running, the old file is found under any name in the same directory. Files that came
+between are found as LOG.2, LOG.1 or LOG-20251123. Compressed files are not read.
+
+Exit status: 0 after SIGTERM, SIGHUP, or the end of the log with --once; 1 after an error of the log or the database,
+with one line on stderr; 2 for wrong arguments. After Ctrl-C it dies by SIGINT.
 """
 
 from __future__ import annotations
@@ -46,12 +49,12 @@ from typing import NamedTuple
 from graceful import App, Cause
 
 app = App("ingest")
-worker = ThreadPoolExecutor(1, "ingest")  # the one thread that touches log and database
+worker = ThreadPoolExecutor(1, "ingest")  # the only thread that uses the log and the database
 
 
 @app.resource
 async def log_and_database() -> AsyncGenerator[None, None]:
-    """Open before anything runs; closed when all has ended, in the same thread and so behind the last batch."""
+    """Open before anything runs; closed after all tasks have ended, in the same thread and so after the last batch."""
     loop = asyncio.get_running_loop()
     try:
         await loop.run_in_executor(worker, ingest.open)
@@ -67,7 +70,7 @@ def summary(cause: Cause) -> None:
 
 @app.background(drain=True)
 async def take_in() -> None:
-    """Batch after batch, with a pause at the end of the log. It stops between two batches, never inside one."""
+    """Take in batch after batch, with a pause at the end of the log. It stops between two batches, never inside one."""
     loop = asyncio.get_running_loop()
     say(f"{options.log} from byte {ingest.position.offset:,} into {options.db}")
     pause = 0.0
@@ -80,7 +83,7 @@ async def take_in() -> None:
 
 @app.background
 async def status() -> None:
-    """Tell how far it is; on a terminal in one line that is written over."""
+    """Print the progress; on a terminal, as a single line that is overwritten."""
     live = os.isatty(1)
     while await app.sleep(0.2 if live else 10):
         say(f"{ingest}\x1b[K\r" if live else f"{ingest}\n", end="")
@@ -88,23 +91,23 @@ async def status() -> None:
 
 @app.background
 async def traffic() -> None:
-    """Make up visits, at the irregular intervals of real ones."""
+    """Generate visits at random intervals."""
     while options.demo and await app.sleep(random.expovariate(options.rate)):
         await asyncio.to_thread(visit)
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print, if there is still somebody to read it: a terminal that was closed is no reason to fail."""
+    """Print, and ignore that the terminal or the pipe may have been closed."""
     with contextlib.suppress(OSError):
         try:
             print(text, end=end, flush=True)
-        except UnicodeEncodeError:  # the log may have any name
+        except UnicodeEncodeError:  # the name of the log may contain any bytes
             print(ascii(text)[1:-1], end=end, flush=True)
 
 
 # --- log and database -------------------------------------------------------------------------------------------------
 
-#: Common Log Format; Combined has two fields more. A request that is no `METHOD path protocol` is all path.
+#: Common Log Format; Combined has two more fields. A request that is not `METHOD path protocol` counts as a path.
 LINE = re.compile(
     r"(?P<host>\S+) \S+ (?P<user>\S+) \[(?P<time>[^]]+)\] "
     r'"(?:(?P<method>[A-Z]+) )?(?P<path>(?:[^"\\]|\\.)*?)(?: (?P<protocol>HTTP/[0-9.]+))?" '
@@ -112,8 +115,8 @@ LINE = re.compile(
     r'(?: "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?'
 )
 SCHEMA = """
-PRAGMA journal_mode = WAL;    -- whoever reads does not wait for us, nor we for them
-PRAGMA synchronous = NORMAL;  -- a power failure may undo the last batches, but only with their position
+PRAGMA journal_mode = WAL;    -- readers and this program do not block each other
+PRAGMA synchronous = NORMAL;  -- a power failure may undo the last batches, together with their position
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, host TEXT, user TEXT, time TEXT, method TEXT, path TEXT,
     protocol TEXT, status INTEGER, size INTEGER, referer TEXT, agent TEXT);
 CREATE TABLE IF NOT EXISTS malformed (id INTEGER PRIMARY KEY, line BLOB NOT NULL);
@@ -124,32 +127,32 @@ INSERT INTO requests VALUES (NULL, :host, :user, :time, :method, :path, :protoco
 """
 INSERT_MALFORMED = "INSERT INTO malformed VALUES (NULL, ?)"
 LAST = "SELECT file, time FROM position WHERE log = ? ORDER BY rowid DESC LIMIT 1"
-#: Only from where we left it: of two programs that take in the same log, one fails before it takes a line twice.
+#: Matches only the position read last: if two programs follow the same log, one fails before it stores a line twice.
 LEAVE = "DELETE FROM position WHERE file = ? AND offset = ? AND tail = ?"
 ARRIVE = "INSERT OR IGNORE INTO position VALUES (?, ?, ?, ?, ?)"
-CHUNK = 1 << 18  # bytes read at a time; a line that is longer counts as several
-TAIL = 1 << 10  # bytes by which a file is known again
+CHUNK = 1 << 18  # bytes read at a time; a longer line counts as several lines
+TAIL = 1 << 10  # bytes before the position that identify a file
 
 
 class Position(NamedTuple):
-    """Behind the last line that was taken from a file, which is known by DIRECTORY/INODE, whatever its name."""
+    """The end of the last line taken from a file. The file is identified by DIRECTORY/INODE, whatever its name."""
 
     file: bytes
     offset: int = 0
-    tail: bytes = b""  # what is before the offset, as far as TAIL goes
+    tail: bytes = b""  # the bytes before the offset, at most TAIL
 
 
 class Log:
-    """A file that grows, is truncated, is rotated. Unbuffered: a buffer may hold what is no longer there."""
+    """A file that grows, is truncated or rotated. Unbuffered, because a buffer may hold what the file no longer has."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.taken: dict[bytes, Position] = {}  # by file, and never forgotten: it may be met again by another name
+        self.taken: dict[bytes, Position] = {}  # by file; never deleted, because a file may reappear under another name
         self.opened = contextlib.ExitStack()
         self.turn_to(path)
 
     def turn_to(self, path: Path) -> None:
-        if path.exists() and not path.is_file():  # to open a pipe would be to wait for its writer
+        if path.exists() and not path.is_file():  # opening a pipe would block until it has a writer
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         file = path.open("rb", buffering=0)
         self.close()
@@ -161,11 +164,11 @@ class Log:
         return self.taken.get(file, Position(file))
 
     def holds(self, position: Position) -> bool:
-        """Whether it still has what was taken from it: an inode may belong to another file by now."""
+        """Whether the file still contains what was read from it; the inode may have been reused for another file."""
         return os.pread(self.file, len(position.tail), position.offset - len(position.tail)) == position.tail
 
     def resume(self, file: bytes, since: float) -> None:
-        """Go on behind what was taken last: in that file, in a copy of it, in what was written since, in the new log."""
+        """Continue after the last line taken: in that file, its copy, a file written since, or the new log."""
         last = self.known(file)
         directory, inode = os.path.split(os.fsdecode(file))
         same = [path for path in Path(directory).glob("*") if path.is_file() and str(path.stat().st_ino) == inode]
@@ -178,24 +181,24 @@ class Log:
         self.turn_to(next((path for path in older if path.stat().st_mtime > since), log))
 
     def take(self, most: int) -> list[bytes]:
-        """Read the next lines, not more than so many; none: there are no more by now."""
+        """Read the next lines, at most `most`; an empty list means that there are no more at the moment."""
         while True:
             here, file = os.fstat(self.file), self.position.file
-            successor = self.successor(here)  # asked first: then all that was written before is there to be read
+            successor = self.successor(here)  # asked before reading, so that no line of the old file is missed
             lines = self.read(most, unfinished=successor is not None)
-            if lines is None:  # truncated, perhaps after it was copied
+            if lines is None:  # truncated, perhaps after a copy was made
                 self.resume(file, time.time())
                 continue
             if lines or successor is None:
                 return lines
             with contextlib.suppress(FileNotFoundError):
                 self.turn_to(successor)
-                if self.successor(here) != successor:  # rotated once more in between
+                if self.successor(here) != successor:  # rotated again in between
                     self.resume(file, time.time())
 
     def successor(self, here: os.stat_result) -> Path | None:
-        """Find the file to read after this one. An empty one does not count: its writer may still be at the old one."""
-        with contextlib.suppress(FileNotFoundError):  # it is just being rotated
+        """Find the file to read after this one. An empty file does not count: its writer may still use the old one."""
+        with contextlib.suppress(FileNotFoundError):  # it is being rotated
             if not os.path.samestat(here, self.path.stat()):
                 files = self.generations()
                 passed = [number for number, path in enumerate(files, 1) if os.path.samestat(here, path.stat())]
@@ -204,19 +207,20 @@ class Log:
         return None
 
     def generations(self) -> list[Path]:
-        """All that the log was rotated to, oldest first, and itself: LOG.2, LOG.1, LOG or LOG-20251123, LOG."""
-        log = self.path.resolve()  # a link that is switched is another way to rotate
+        """The rotated files, oldest first, then the log itself: LOG.2, LOG.1, LOG or LOG-20251123, LOG."""
+        log = self.path.resolve()  # switching a symlink is another way to rotate
         suffix = re.compile(re.escape(log.name) + "[.-]([0-9][0-9_.-]*)")
         found = [(match[1], path) for path in log.parent.iterdir() if (match := suffix.fullmatch(path.name))]
         numbers = [(int(re.sub("[_.-]", "", digits)), path) for digits, path in found if path.is_file()]
-        by_age = sorted((n if n > 99_999 else -n, path) for n, path in numbers)  # n is a date, or a count
+        by_age = sorted((n if n > 99_999 else -n, path) for n, path in numbers)  # n is a date or a counter
         return [*(path for _, path in by_age), log]
 
     def read(self, most: int, *, unfinished: bool = False) -> list[bytes] | None:
         """
-        Read from the position on; a last line without its newline only if it will not get one any more.
+        Read from the position on. A last line without its newline is returned only if it cannot get one any more.
 
-        `None`: what is before the position is not what was taken. Both are one read: it may be rewritten at any moment.
+        Returns `None` if the bytes before the position are not those that were read. They are checked in the same read,
+        because the file may be rewritten at any moment.
         """
         file, offset, tail = self.position
         found = os.pread(self.file, len(tail) + CHUNK, offset - len(tail))
@@ -237,7 +241,7 @@ class Log:
 
 
 class Ingest:
-    """Log and database, and how far both have come. It blocks, so it is only used in the worker thread."""
+    """The log, the database and the position in both. Its methods block, so only the worker thread calls them."""
 
     def __init__(self) -> None:
         self.position = Position(b"")
@@ -248,7 +252,7 @@ class Ingest:
         return f"{self.lines:,} lines, {self.malformed:,} malformed, at byte {self.position.offset:,}"
 
     def open(self) -> None:
-        """Open both, and find the place to go on from."""
+        """Open both, and find the position to continue from."""
         if options.demo:
             options.log.touch()
         self.log = self.opened.enter_context(contextlib.closing(Log(options.log)))
@@ -263,12 +267,12 @@ class Ingest:
             self.log.resume(*last)
         else:
             self.log.turn_to(options.log)
-            with self.db:  # it may be rotated before we have a line of it
+            with self.db:  # it may be rotated before a line of it is read
                 self.db.execute(ARRIVE, (*self.log.position, self.name, time.time()))
         self.position = self.log.position
 
     def batch(self) -> int:
-        """Take in the next lines, all of them or none, and say how many they are."""
+        """Store the next lines, all of them or none, and return their number."""
         lines = self.log.take(options.batch)
         before, after = self.log.known(self.log.position.file), self.log.position
         if before == after:
@@ -291,7 +295,7 @@ class Ingest:
 
 
 def parse(line: bytes) -> dict[str, str | None] | None:
-    r"""Split a line into its fields; `None`: it is malformed. A byte that is not UTF-8 becomes `\xff`."""
+    r"""Split a line into its fields; `None` if it is malformed. A byte that is not UTF-8 becomes `\xff`."""
     match = LINE.fullmatch(line.decode(errors="backslashreplace").rstrip("\r\n"))
     if match is None:
         return None
@@ -306,7 +310,7 @@ def parse(line: bytes) -> dict[str, str | None] | None:
 
 
 def visit() -> None:
-    """Add a line to the demo's log: some visitors come often, some probe for holes, and some lines are broken."""
+    """Add a line to the demo's log: some visitors return often, some scan for holes, some lines are malformed."""
     host = f"203.0.113.{min(int(random.paretovariate(0.5)), 254)}"
     time = datetime.now().astimezone().strftime("%d/%b/%Y:%H:%M:%S %z")
     path, status = random.choice([("/", 200), ("/news?page=2", 200), ("/style.css", 304), ("/wp-login.php", 404)])

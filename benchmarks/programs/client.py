@@ -1,4 +1,4 @@
-"""Eight connections, each with one request under way: `client.py PORT KIND REQUESTS PARTS`. Says when each part is done."""
+"""Eight connections, each with one request in progress: `client.py PORT KIND REQUESTS PARTS`. Prints a line a part."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ MESSAGE = {"echo": b"x" * 63 + b"!", "aiohttp": b"GET / HTTP/1.1\r\nHost: localh
 
 
 class Client(asyncio.Protocol):
-    """One connection. Every answer ends with an exclamation mark, and has no other."""
+    """One connection. Each response contains one exclamation mark, at its end."""
 
     answered = 0
     open = CONNECTIONS
@@ -28,7 +28,7 @@ class Client(asyncio.Protocol):
         if Client.answered < REQUESTS * PARTS:
             self.transport.write(MESSAGE)
         else:
-            self.transport.close()  # with every answer read, or the server would see a reset
+            self.transport.close()  # only after reading every response, or the server would see a reset
 
     def connection_lost(self, _: Exception | None) -> None:
         Client.open -= 1

@@ -1,7 +1,7 @@
 """
-The frameworks, each told to do the same: run a coroutine to its end, or serve until SIGTERM.
+The frameworks behind one interface: run a coroutine to completion, or serve until SIGTERM.
 
-What is not used is not imported: a whole process is what is measured.
+Only the framework in use is imported, because the whole process is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 Spawn = Callable[[Work], object]
 Main = Callable[[Spawn], Coroutine[Any, Any, None]]
 
-logging.disable()  # some tell that they were told
+logging.disable()  # some frameworks log the signal
 
 GRACEFUL = ("graceful", "unwatched", "supervised")
 
@@ -31,7 +31,7 @@ def spawn(work: Work) -> object:
 
 
 def app_for(framework: str) -> tuple[App, Spawn]:
-    """An app that gives nothing up, and how it starts a task: plain, plain and not watched, or supervised."""
+    """An app with a long grace, and the way it starts a task: plain, plain and unwatched, or supervised."""
     from graceful import App
 
     app = App("benchmark", grace=3600, patience=None if framework == "unwatched" else 1.0)
@@ -52,7 +52,7 @@ async def in_anyio_group(main: Main) -> None:
 
 
 def complete(framework: str, main: Main) -> None:
-    """Run main to its end."""
+    """Run main to completion."""
     if framework in GRACEFUL:
         app, start = app_for(framework)
         app.run(main(start))
@@ -88,7 +88,7 @@ def complete(framework: str, main: Main) -> None:
 
 
 def serve(framework: str, prepare: Callable[[Spawn], None]) -> None:
-    """Run until SIGTERM, and say when `prepare` was called and what it spawned has started."""
+    """Run until SIGTERM; print a line once `prepare` was called and the tasks it spawned have started."""
 
     async def begin(start: Spawn = spawn) -> None:
         prepare(start)

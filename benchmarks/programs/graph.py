@@ -1,4 +1,4 @@
-"""Microseconds of CPU to register, plan and run a hook, of a graph with three edges a hook: `graph.py HOOKS`."""
+"""Microseconds of CPU to register, order and run a hook, in a graph with three edges per hook: `graph.py HOOKS`."""
 
 import random
 import sys
@@ -9,7 +9,7 @@ from frameworks import app_for
 
 
 def made() -> Callable[[], Awaitable[None]]:
-    async def hook() -> None:  # one of its own: hooks are told apart by their functions
+    async def hook() -> None:  # a new function each time: hooks are identified by their functions
         pass
 
     return hook

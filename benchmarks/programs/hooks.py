@@ -1,4 +1,4 @@
-"""Microseconds of CPU to register and run a hook, of 10,000: `hooks.py stack|pushed|registered`."""
+"""Microseconds of CPU to register and run one of 10,000 hooks: `hooks.py stack|pushed|registered`."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ def run(how: str, count: int) -> None:
     app.run(hook if how == "registered" else push)
 
 
-run(sys.argv[1], 1)  # what is imported and started once is in the row `start`
+run(sys.argv[1], 1)  # one-time imports and start-up belong to the row `start`
 began = time.thread_time()
 run(sys.argv[1], HOOKS)
 print((time.thread_time() - began) / HOOKS * 1e6)

@@ -1,6 +1,6 @@
-"""Import a package beside asyncio: `import.py PACKAGE`."""
+"""Import a package after asyncio: `import.py PACKAGE`."""
 
-import asyncio  # noqa: F401 - anyio does without it until it runs
+import asyncio  # noqa: F401 - anyio imports it only when it runs
 import sys
 
 __import__(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Bytes for a task that sleeps on a future, coroutine and future included: `memory.py FRAMEWORK`."""
+"""Bytes for a task that waits for a future, including coroutine and future: `memory.py FRAMEWORK`."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ async def main(spawn: Spawn) -> None:
     await asyncio.sleep(0)
     print((tracemalloc.get_traced_memory()[0] - before) / TASKS)
     tracemalloc.stop()
-    for future in held:  # all to end in the same way, and soon
+    for future in held:  # so that all tasks end quickly and in the same way
         future.set_result(None)
 
 

@@ -1,4 +1,4 @@
-"""Requests that a server answers in a second of its own CPU: `server.py FRAMEWORK echo|aiohttp`."""
+"""Requests that a server answers per second of its own CPU time: `server.py FRAMEWORK echo|aiohttp`."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from frameworks import Spawn, complete
 
-#: A tenth of a second each.
+#: The number of requests in a part, which takes about a tenth of a second.
 REQUESTS = {"echo": 3_000, "aiohttp": 1_500}
 PARTS = 12
 
@@ -45,7 +45,7 @@ async def aiohttp() -> AsyncGenerator[int, None]:
 
 
 async def main(_: Spawn) -> None:
-    """Serve a client in another process, and look at the clock when it says to."""
+    """Serve a client in another process, and read the CPU clock whenever the client has completed a part."""
     kind = sys.argv[2]
     program = os.path.join(os.path.dirname(__file__), "client.py")
     async with {"echo": echo, "aiohttp": aiohttp}[kind]() as port:
@@ -54,7 +54,7 @@ async def main(_: Spawn) -> None:
         )
         assert client.stdout is not None
         times = [time.thread_time() async for _ in client.stdout]
-        print(REQUESTS[kind] / min(end - began for began, end in itertools.pairwise(times)))  # the least disturbed
+        print(REQUESTS[kind] / min(end - began for began, end in itertools.pairwise(times)))  # the least disturbed part
         await client.wait()
 
 

@@ -1,4 +1,4 @@
-"""Start with three hooks and end at once: `start.py FRAMEWORK`. With asyncio an empty coroutine, and no hooks."""
+"""Start with three hooks and end at once: `start.py FRAMEWORK`. For asyncio, an empty coroutine without hooks."""
 
 import contextlib
 import sys

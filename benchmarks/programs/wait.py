@@ -1,4 +1,4 @@
-"""Wait for SIGTERM, with so many tasks that sleep on a future each: `wait.py FRAMEWORK TASKS`."""
+"""Wait for SIGTERM, with a number of tasks that each wait for a future: `wait.py FRAMEWORK TASKS`."""
 
 import asyncio
 import sys

@@ -1,1 +1,1 @@
-"""The parts of 06_include.py."""
+"""The modules that 06_include.py includes."""

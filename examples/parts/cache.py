@@ -1,4 +1,4 @@
-"""A write-behind cache, as a part: what it holds back is lost, unless it is written before the database is closed."""
+"""A write-behind cache: its pending changes must be written before the database is closed."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from graceful import Hooks
 from parts import database
 
 hooks = Hooks()
-hooks.include(database.hooks)  # what it uses: whoever includes the cache has that, and in this order
+hooks.include(database.hooks)  # including the cache also includes the database, before it
 
 held_back: dict[str, int] = {}
 

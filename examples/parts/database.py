@@ -1,4 +1,4 @@
-"""The database, as a part: open before those who use it start, closed behind them."""
+"""A database: opened before the modules that use it start, closed after they have stopped."""
 
 from collections.abc import AsyncIterator
 

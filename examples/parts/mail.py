@@ -1,4 +1,4 @@
-"""The mails, as a part: an order has its answer before the program is gone."""
+"""A mail outbox: every pending mail is sent before the program ends."""
 
 import asyncio
 
