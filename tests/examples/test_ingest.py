@@ -174,7 +174,7 @@ example.app.run()
 
 
 def test_an_exception_commits_the_batch_in_hand(start, log):
-    """If something else in the program fails, the batch in hand is committed all the same, and the next run goes on."""
+    """If something else in the program fails, the batch in hand is still committed, and the next run continues after it."""
     add(log, good(*range(50)))
     running = start(
         "-c",

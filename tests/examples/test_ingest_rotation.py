@@ -1,4 +1,4 @@
-"""The flagship example and logs that are rotated, truncated, copied or replaced: no line is lost, none is taken twice."""
+"""The flagship example and logs that are rotated, truncated, copied or replaced: no line is lost or taken twice."""
 
 from __future__ import annotations
 

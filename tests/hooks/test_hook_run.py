@@ -86,7 +86,7 @@ def test_tasks_that_hooks_leave_behind_are_awaited(app):
 
 
 def test_hook_timeout(app):
-    """A hook with a timeout is cancelled after it, and the error says how long it had and where it stood."""
+    """A hook with a timeout is cancelled after it, and the error says how long it had and where it was stuck."""
 
     @app.on_shutdown(timeout=0.1)
     async def slow():

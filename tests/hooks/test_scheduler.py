@@ -1,4 +1,4 @@
-"""Hooks run in order, in virtual time: when each starts, how much time it gets, and that none costs another its turn."""
+"""Hooks run in order, in virtual time: when each starts, and how much time it gets."""
 
 from __future__ import annotations
 

@@ -65,7 +65,6 @@ FLOORS = {
     "_stragglers": 0,
 }
 
-
 #: What the shop window shows, and nothing else.
 PUBLIC = [
     "App",
@@ -92,11 +91,8 @@ PUBLIC = [
     "run",
 ]
 
-
 #: What an import brings besides asyncio, and nothing else: each module costs a part of a millisecond or more.
 BROUGHT = {"__future__", "gc"}
-
-
 #: What is imported with the first run only.
 LATE_ROOMS = {
     "_guest",
@@ -112,13 +108,8 @@ LATE_ROOMS = {
     "_patience",
 }
 
-
 HOUSE = Path(graceful.__file__).parent
-
-
 ROOMS = sorted(path.relative_to(HOUSE).with_suffix("").as_posix() for path in HOUSE.rglob("*.py"))
-
-
 CLASSES = [name for name in PUBLIC if isinstance(getattr(graceful, name, None), type)]
 
 
@@ -150,7 +141,7 @@ def neighbours(node: ast.AST) -> set[str]:
     return {name.removeprefix("graceful.") for name in imported(node) if name.split(".")[0] in ("graceful", "")}
 
 
-# --- floors ----------------------------------------------------------------------------------------------------------
+# --- floors ------------------------------------------------------------------------------------------------------------
 
 
 def test_every_room_has_a_floor() -> None:
@@ -222,7 +213,7 @@ def test_rooms_are_private(room: str) -> None:
     assert room.startswith("_")
 
 
-# --- the shop window -------------------------------------------------------------------------------------------------
+# --- the shop window ---------------------------------------------------------------------------------------------------
 
 
 def test_the_shop_window() -> None:

@@ -1,4 +1,4 @@
-"""What asyncio reports to its exception handler: what stops the program, what is only logged, and that both are reported."""
+"""What asyncio reports to its exception handler: what stops the program, and what is only logged."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_the_loops_own_report_of_a_collected_task_is_a_failure():
 
 
 def test_one_connection_of_many_is_no_failure(app, caplog):
-    """A protocol that raises in data_received is logged as ever, is in the report, and the program goes on."""
+    """A protocol that raises in data_received is logged and reported, and the program goes on."""
 
     class Bad(asyncio.Protocol):
         def data_received(self, data):

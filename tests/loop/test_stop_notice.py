@@ -1,4 +1,4 @@
-"""app.sleep() and app.wait_stopping(): tasks that wait there are told of the shutdown, and have time to end by themselves."""
+"""app.sleep() and app.wait_stopping(): tasks that wait there learn of the shutdown, and have time to end themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graceful import App
 
 
 def test_sleep_and_remaining(app):
-    """sleep() is True after its time and False when told; remaining() is inf, then the grace, then a hook's slice."""
+    """sleep() is True after its time and False in the shutdown; remaining() is inf, then the grace, then a hook's slice."""
     seen = []
 
     @app.on_shutdown(timeout=0.5)

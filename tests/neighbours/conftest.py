@@ -23,7 +23,7 @@ def under_load(program):
 
 @pytest.fixture
 def listener(program):
-    """Start a program that can be told something, on its stdin: `listener(source, loop=..., ...)`."""
+    """Start a program that reads from its stdin: `listener(source, loop=..., ...)`."""
     with contextlib.ExitStack() as stack:
 
         def start(source, **options):

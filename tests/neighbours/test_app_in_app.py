@@ -44,7 +44,7 @@ def test_an_app_in_another_apps_task(program, loop):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_an_app_in_another_app_is_cleaning_up_when_that_is_told_to_stop(listener, loop):
+def test_an_inner_app_is_cleaning_up_when_the_outer_one_stops(listener, loop):
     """The inner app's hook that runs when SIGTERM comes, and those behind it, run to their end before the outer's."""
     running = listener(SITE + SLOW_HOOK + NESTED, loop=loop, args=["stop"])
     running.wait_for("closing").send(signal.SIGTERM).process.stdin.write(b"go on")

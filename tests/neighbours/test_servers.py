@@ -1,4 +1,4 @@
-"""uvicorn, hypercorn and aiohttp as the owners of the loop: they keep their signals and requests, then the hooks run."""
+"""uvicorn, hypercorn and aiohttp as owners of the loop: they keep their signals and requests, then the hooks run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After run() has returned or raised: when the deadline still holds, and when the program is left alone."""
+"""After run(): when the deadline still holds, and when the program is left alone."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ say(app.run(loop_factory=LOOP))
 
 
 def test_a_doubled_signal_changes_nothing(program, loop):
-    """A second SIGTERM while the process already ends changes nothing: status 0, callbacks and buffers as ever."""
+    """A second SIGTERM while the process already ends changes nothing: status 0, and callbacks and buffers are not lost."""
     source = """
 import atexit
 atexit.register(say, "atexit")

@@ -162,7 +162,7 @@ def test_a_guest_whose_failure_is_dealt_with(app):
 
 
 def test_a_guest_that_was_stopped_before(app):
-    """If the app was told to stop before, the block does not begin: that is an error which says so."""
+    """If stop() was called before, the block does not begin: that is an error which says so."""
     app.stop()
     with pytest.raises(StateError, match="before the block could begin"):
         enter(app, asyncio.sleep)
@@ -235,7 +235,7 @@ def task_of_own_class(loop, coro, **options):
 
 
 async def guest(app, entered, leave, left):
-    """A block of an app that is left when told to."""
+    """A block of an app that is left when its event is set."""
     try:
         async with app:
             entered.set()

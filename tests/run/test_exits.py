@@ -1,4 +1,4 @@
-"""sys.exit() and KeyboardInterrupt raised by code: the cleanup runs first, then the program ends so."""
+"""sys.exit() and KeyboardInterrupt raised by code: the cleanup runs first, then the program exits that way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures that come together, during the shutdown, or in great numbers: each is heard of once."""
+"""Failures that come together, during the shutdown, or in great numbers: each is handled once."""
 
 from __future__ import annotations
 

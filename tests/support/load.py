@@ -1,4 +1,4 @@
-"""Programs under load: an impatient app, clients that reset, leave and talk nonsense, and a failure that must be noticed."""
+"""Programs under load: an impatient app, rude clients, and a failure that must be noticed."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Ended:
 
 
 class Bystander(threading.Thread):
-    """Measures by how much a busy machine delays threads: it sleeps for a moment again and again, and adds up the excess."""
+    """Measures by how much a busy machine delays threads: it sleeps again and again, and adds up the excess."""
 
     MOMENT = 0.01
 

@@ -34,7 +34,7 @@ HANGING = {"hang": 0.0, "unwind": MOMENT / 2, "hang on": MOMENT}
 
 @dataclass
 class Scripted:
-    """A hook that does what it is told; which others it needs is said by their numbers, `None`: it is of the chain."""
+    """A hook that follows a script. `after` has the numbers of the hooks it waits for; `None`: it is in the chain."""
 
     number: int
     after: tuple[int, ...] | None
@@ -75,7 +75,7 @@ class Stage:
         self._held: list[asyncio.Future[None]] = []
 
     def function(self, script: Scripted, note: Callable[[], float] = lambda: 0.0) -> Callable[[], Any]:
-        """A hook's function; `note()` is kept as what it was told of its time when it began."""
+        """A hook's function; the result of `note()` at its begin is kept."""
 
         def begin() -> None:
             self.walked.began.append((script.name, asyncio.get_running_loop().time()))
