@@ -12,8 +12,6 @@ from support.apps import nothing
 from support.programs import LOOPS
 
 import graceful
-import graceful._critical
-import graceful._stacks
 from graceful import App, Verdict
 
 

@@ -12,7 +12,6 @@ from support.virtual import run_virtually
 
 import graceful
 import graceful._critical
-import graceful._stacks
 from graceful import App, Kind, StateError, Verdict
 
 

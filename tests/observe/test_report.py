@@ -13,7 +13,6 @@ import pytest
 from support.failures import LIMIT, SHORT, Mine, lines_aside, stopped_by_failure
 
 import graceful
-import graceful._critical
 import graceful._stacks
 from graceful import HookTimeout, Kind, Verdict
 

@@ -11,8 +11,6 @@ import pytest
 from support.apps import ENTRANCES, lease
 
 import graceful
-import graceful._critical
-import graceful._stacks
 from graceful import App, StateError
 
 
