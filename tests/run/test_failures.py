@@ -1,0 +1,140 @@
+"""Failures that come together, during the shutdown, or in great numbers: each is handled once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+
+import pytest
+from support.failures import FAILING, LIMIT, SHORT, Mine, fail, main_that, stopped_by_failure
+
+from graceful import App, HookTimeout, Kind
+
+#: What the fixture `app` is made with, in seconds.
+PATIENCE = SHORT
+
+
+@pytest.mark.parametrize("deals", [True, False])
+def test_a_failure_while_handlers_run(app, new_loop, deals):
+    """A failure during an on_exception hook is handled next, one at a time; if none is dealt with, both are raised."""
+    heard, at_once = [], []
+
+    @app.on_exception
+    async def handle(failure):
+        assert not at_once
+        at_once.append(failure)
+        if not heard:
+            app.create_task(fail())
+        await asyncio.sleep(0.02)
+        heard.append(at_once.pop().exception)
+        return deals
+
+    if deals:
+        assert "went on" == app.run(main_that(app, "supervised"), loop_factory=new_loop)
+    else:
+        raised = stopped_by_failure(app, main_that(app, "supervised"), new_loop)
+        assert heard == [raised, raised.__context__]
+    assert (2, heard) == (len({*heard}), [each.exception for each in app.report.failures])
+    assert [Kind.COMPLETED if deals else Kind.EXCEPTION] == [cause.kind for cause in app.report.causes]
+
+
+@pytest.mark.parametrize("deals", [True, False])
+@pytest.mark.parametrize("way", ["supervised", "plain", "callback", "future"])
+def test_a_hundred_failures_at_once(app, new_loop, way, deals):
+    """Of a hundred failures at once each is handled once and reported once, and the program stops at most once."""
+    heard, closed, full = [], [], asyncio.Event()
+    app.on_shutdown(lambda: closed.append(True))
+
+    @app.on_exception
+    def handle(failure):
+        heard.append(failure)
+        if len(heard) == 100:
+            full.set()
+        return deals
+
+    async def main():
+        held = [FAILING[way](app) for _ in range(100)]
+        async with asyncio.timeout(LIMIT):
+            await full.wait()
+        if not deals:  # what stops it is soon to come
+            await asyncio.sleep(LIMIT)
+        return len(held)
+
+    if deals:
+        assert 100 == app.run(main, loop_factory=new_loop)
+    else:
+        raised = stopped_by_failure(app, main, new_loop)
+        assert {each.exception for each in app.report.failures} == {raised, *raised.__context__.exceptions}
+    if way != "plain" or deals:  # of these some may come to light when it has stopped already
+        assert heard == [*app.report.failures]
+    assert (100, len(heard), [True]) == (len({*app.report.failures}), len({*heard}), closed)
+    assert [Kind.COMPLETED if deals else Kind.EXCEPTION] == [cause.kind for cause in app.report.causes]
+
+
+def test_failures_during_the_shutdown(app, new_loop):
+    """What fails during the shutdown is recorded and raised; on_exception hooks are not called then."""
+    heard = []
+    app.on_exception(lambda: bool(heard.append("heard")) or True)
+
+    @app.background
+    async def fails_in_the_end():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise Mine
+
+    with pytest.raises(Mine):
+        app.run(asyncio.sleep(0.01), loop_factory=new_loop)
+    assert ([], [Mine]) == (heard, [type(each.exception) for each in app.report.failures])
+    assert (Kind.COMPLETED, 1) == (app.report.cause.kind, app.report.exit_status)
+
+
+@pytest.mark.parametrize("who", ["task", "hook"])
+def test_a_task_that_was_given_up_and_fails_later(who):
+    """A task or hook that refuses its cancellation and fails while the cleanup still runs is reported."""
+    app = App(grace=1, patience=SHORT)
+    released = asyncio.Event()
+
+    async def refuse():
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        raise Mine("after all")
+
+    @app.on_shutdown
+    async def close():
+        released.set()
+        await asyncio.sleep(0.05)
+
+    if who == "hook":
+        app.on_shutdown(timeout=0.05)(refuse)
+
+    async def main():
+        if who == "task":
+            main.held = asyncio.create_task(refuse())
+            await asyncio.sleep(0)
+
+    with pytest.raises((Mine, HookTimeout, ExceptionGroup)) as caught:
+        app.run(main)
+    assert "Mine: after all" in app.report.text() + "".join(traceback.format_exception(caught.value))
+    assert (1, "close") == (app.report.exit_status, app.report.outcomes[-1].hook)
+    if who == "task":
+        assert [caught.value] == [each.exception for each in app.report.failures]
+
+
+def test_a_service_keeps_no_more_than_the_last_failures(app):
+    """Failures that were dealt with do not use more and more memory."""
+    app.on_exception(lambda: True)
+
+    async def fail():
+        raise ValueError
+
+    async def main():
+        for _ in range(300):
+            app.create_task(fail())
+            await asyncio.sleep(0)
+
+    app.run(main)
+    assert 100 == len(app.report.failures)
+    assert [Kind.COMPLETED] == [cause.kind for cause in app.report.causes]
