@@ -3,6 +3,18 @@ Graceful shutdown for asyncio: your cleanup code runs to completion on Ctrl-C, S
 
 >>> from graceful import App
 >>> app = App("orders", grace=8)
+
+`App` collects hooks with decorators, and `App.run` runs the program. Scripts that want no object use the default app:
+
+- `app`, and its methods as functions: `on_startup`, `on_shutdown`, `on_exception`, `on_signal`, `resource`, `background`,
+  `run` (a drop-in for `asyncio.run`)
+- `Hooks`: hooks in a module of their own, for `App.include`
+- `Cause` and its `Kind`, `Failure`: what hooks are given
+- `Report`, with each `Outcome` and its `Verdict`: what happened, as `App.report` returns it
+- `GracefulError` and below it `HookError`, `HookTimeout`, `OrderError`, `StateError`: errors of the package
+- `Interrupted`: a KeyboardInterrupt, which `run` raises after a signal
+
+The folders below are private.
 """
 
 from graceful._app import App, app, background, on_exception, on_shutdown, on_signal, on_startup, resource, run

@@ -1,6 +1,9 @@
-"""Immutable records shared across the package: causes, failures and outcomes."""
+"""
+Immutable records shared across the package: causes, failures and outcomes.
 
-from __future__ import annotations
+Annotations are evaluated here, unlike elsewhere: these classes are shown as `graceful.Cause` and so on, and
+`typing.get_type_hints` would look names up there.
+"""
 
 import signal as _signal
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias, overload
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from graceful._core.arguments import seconds, signal_from
 from graceful._core.errors import HookError
@@ -37,7 +37,16 @@ B = TypeVar("B", bound=_Work)
 #: What `after=` takes: a hook's function, its name, or several of them; `()` for "at once".
 After: TypeAlias = Reference | Iterable[Reference] | None
 
-_NOT_GIVEN: Any = object()
+
+class _NotGiven:
+    """The default of an argument that may not be given; shown in signatures as `...`."""
+
+    @override
+    def __repr__(self) -> str:
+        return "..."
+
+
+_NOT_GIVEN: Any = _NotGiven()
 
 
 class Hooks:

@@ -1,7 +1,5 @@
 """The report of a shutdown, and its text."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from graceful._core.types import Cause, Failure, Outcome, describe

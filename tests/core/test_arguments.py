@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graceful import App, Hooks
-from graceful._arguments import seconds, signal_from
+from graceful._core.arguments import seconds, signal_from
 
 # --- durations -------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,9 @@ def test_signals_that_cannot_be_caught(name: str, form: str) -> None:
     member = signal.Signals[name]
     written = {"member": member, "number": int(member), "name": name}[form]
 
-    with pytest.raises(ValueError, match=rf"^signals must be .*a handler can take, got {name}: the kernel lets nobody"):
+    with pytest.raises(
+        ValueError, match=rf"^signals must be .*a handler can take, got {name}: the kernel lets no process"
+    ):
         App(signals=[written])
 
 

@@ -9,15 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.scripted import TINY, fair_share
 
-from graceful._budget import HURRY, LAG, MOMENT, RESERVE, drain_until, half_of_rest, slice_of
+from graceful._core.budget import HURRY, LAG, RESERVE, UNWIND, drain_until, half_of_rest, slice_of
 
 # --- one slice -------------------------------------------------------------------------------------------------------
 
 
 def test_numbers() -> None:
     """The numbers that the README names: half a second in reserve, 0.2 s to unwind, 2 s after a second request."""
-    assert (0.5, 0.2, 2.0) == (RESERVE, MOMENT, HURRY)
-    assert 0 < LAG < MOMENT
+    assert (0.5, 0.2, 2.0) == (RESERVE, UNWIND, HURRY)
+    assert 0 < LAG < UNWIND
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_numbers() -> None:
 )
 def test_slice_examples(left: float, behind: int, expected: float) -> None:
     """A hook may use what is left less a reserve for each one behind it, less a moment to unwind."""
-    assert pytest.approx(100 + expected) == slice_of(100, 100 + left, behind).until
+    assert pytest.approx(100 + expected) == slice_of(100, 100 + left, behind).cancel_at
 
 
 clocks = st.floats(0, 1e6)
@@ -47,14 +47,14 @@ queues = st.integers(0, 60)
 
 
 def unwinding(slice_: float) -> float:
-    """The moment after a slice that is `slice_` long: a tenth of what both are together, `MOMENT` at the most."""
-    return min(MOMENT, slice_ / 9)
+    """The moment after a slice that is `slice_` long: a tenth of what both are together, `UNWIND` at the most."""
+    return min(UNWIND, slice_ / 9)
 
 
 @given(clocks, spans, queues)
 def test_slice_ends_within_the_deadline(now: float, left: float, behind: int) -> None:
     """A slice, with the moment to unwind after it, lies between now and the deadline."""
-    until = slice_of(now, now + left, behind).until
+    until = slice_of(now, now + left, behind).cancel_at
 
     assert now <= until
     assert now + left + TINY >= until + unwinding(until - now)
@@ -62,11 +62,11 @@ def test_slice_ends_within_the_deadline(now: float, left: float, behind: int) ->
 
 @given(clocks, spans, queues)
 def test_slice_leaves_a_moment(now: float, left: float, behind: int) -> None:
-    """While there is time left there is time to unwind: a tenth of the hook's part, at most `MOMENT`."""
-    until = slice_of(now, now + left, behind).until
+    """While there is time left there is time to unwind: a tenth of the hook's part, at most `UNWIND`."""
+    until = slice_of(now, now + left, behind).cancel_at
     part = left - fair_share(left, behind + 1) * behind
 
-    assert pytest.approx(min(MOMENT, part / 10), abs=TINY) == now + part - until
+    assert pytest.approx(min(UNWIND, part / 10), abs=TINY) == now + part - until
 
 
 @given(clocks, spans, queues)
@@ -74,13 +74,13 @@ def test_slice_is_at_least_a_fair_share(now: float, left: float, behind: int) ->
     """No hook gets less than the reserve, or than an equal part where there is less, minus the moment to unwind."""
     share = fair_share(left, behind + 1)
 
-    assert share - min(MOMENT, share / 10) - TINY <= slice_of(now, now + left, behind).until - now
+    assert share - min(UNWIND, share / 10) - TINY <= slice_of(now, now + left, behind).cancel_at - now
 
 
 @given(clocks, spans, spans, queues)
 def test_slice_grows_with_the_deadline(now: float, left: float, more: float, behind: int) -> None:
     """A later deadline never makes a slice shorter."""
-    assert slice_of(now, now + left, behind).until <= slice_of(now, now + left + more, behind).until + TINY
+    assert slice_of(now, now + left, behind).cancel_at <= slice_of(now, now + left + more, behind).cancel_at + TINY
 
 
 @given(clocks, spans, queues, queues)
@@ -88,22 +88,24 @@ def test_slice_shrinks_with_the_queue(now: float, left: float, behind: int, more
     """More hooks behind never make a slice longer, and with time left one more makes it shorter."""
     deadline = now + left
 
-    assert slice_of(now, deadline, behind).until + TINY >= slice_of(now, deadline, behind + more).until
+    assert slice_of(now, deadline, behind).cancel_at + TINY >= slice_of(now, deadline, behind + more).cancel_at
     if left > 1:
-        assert slice_of(now, deadline, behind).until > slice_of(now, deadline, behind + 1).until
+        assert slice_of(now, deadline, behind).cancel_at > slice_of(now, deadline, behind + 1).cancel_at
 
 
 @given(clocks, spans, st.floats(0, 1), queues)
 def test_slice_of_a_later_start_ends_no_earlier(now: float, left: float, part: float, behind: int) -> None:
     """A hook that starts later in front of the same queue may run at least as far into the grace."""
-    assert slice_of(now, now + left, behind).until <= slice_of(now + left * part, now + left, behind).until + TINY
+    assert (
+        slice_of(now, now + left, behind).cancel_at <= slice_of(now + left * part, now + left, behind).cancel_at + TINY
+    )
 
 
 @given(clocks, spans, queues)
 @example(5.0, 0.0, 0)
 def test_slice_after_the_deadline_is_nothing(now: float, late: float, behind: int) -> None:
     """Where the deadline has passed, a slice ends when it starts: never before, which would reach into the past."""
-    assert now == slice_of(now, now - late, behind).until
+    assert now == slice_of(now, now - late, behind).cancel_at
 
 
 # --- a queue of hooks ------------------------------------------------------------------------------------------------
@@ -115,8 +117,8 @@ def test_queue_of_hanging_hooks_ends_by_the_deadline(now: float, left: float, ho
     deadline = now + left
     fair = fair_share(left, hooks)
     for behind in reversed(range(hooks)):
-        until = slice_of(now, deadline, behind).until
-        assert fair - min(MOMENT, fair / 10) - TINY <= until - now
+        until = slice_of(now, deadline, behind).cancel_at
+        assert fair - min(UNWIND, fair / 10) - TINY <= until - now
         now = until + unwinding(until - now)
 
     assert deadline + TINY >= now
@@ -127,8 +129,8 @@ def test_quick_hooks_leave_what_they_did_not_use(now: float, left: float, hooks:
     """The reserve is kept, not spent: the last of a queue of quick hooks has all that is left but its moment."""
     deadline = now + left
 
-    assert pytest.approx(deadline - min(MOMENT, left / 10)) == slice_of(now, deadline, 0).until
-    assert slice_of(now, deadline, hooks - 1).until < slice_of(now, deadline, 0).until
+    assert pytest.approx(deadline - min(UNWIND, left / 10)) == slice_of(now, deadline, 0).cancel_at
+    assert slice_of(now, deadline, hooks - 1).cancel_at < slice_of(now, deadline, 0).cancel_at
 
 
 # --- steps of the shutdown -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graceful._machine import TABLE, Action, Machine, Sighting, State
+from graceful._core.state import TABLE, Action, State, StateMachine, Trigger
 
 #: Every cell, as the contract has it: state, sighting, state after it, action. What cannot come is here too, because the
 #: table is total: it is ignored, or is treated like its neighbours, and never raises.
@@ -65,7 +65,7 @@ DEBOUNCE = 500
 ORDER = [State.NEW, State.STARTING, State.RUNNING, State.STOPPING, State.HURRY, State.OVER]
 
 
-sightings = st.sampled_from(Sighting)
+sightings = st.sampled_from(Trigger)
 
 
 instants = st.integers(0, 10 * DEBOUNCE)
@@ -77,15 +77,15 @@ gaps_below = st.integers(0, DEBOUNCE - 1)
 gaps_above = st.integers(DEBOUNCE, 10 * DEBOUNCE)
 
 
-def machine_in(state: State) -> Machine:
+def machine_in(state: State) -> StateMachine:
     """A machine that came to this state on the way a run goes, with the last request an hour ago."""
-    machine = Machine(DEBOUNCE)
+    machine = StateMachine(DEBOUNCE)
     if state in (State.STARTING, State.RUNNING, State.OVER):
         machine.enter(state)
     elif state is not State.NEW:
-        machine.decide(Sighting.STOP, -3_600_000)
+        machine.decide(Trigger.STOP, -3_600_000)
         if state is State.HURRY:
-            machine.decide(Sighting.SIGNAL, -1_800_000)
+            machine.decide(Trigger.SIGNAL, -1_800_000)
     assert state is machine.state
     return machine
 
@@ -95,61 +95,61 @@ def test_every_cell(before: str, sighting: str, after: str, action: str) -> None
     """In each state, each event leads to the state and the action that the table says."""
     machine = machine_in(State[before])
 
-    assert Action[action] is machine.decide(Sighting[sighting], 0)
+    assert Action[action] is machine.decide(Trigger[sighting], 0)
     assert State[after] is machine.state
 
 
 def test_cells_are_all_there() -> None:
     """The table above and the one in the code have a cell for every state and every event, and no other."""
-    everything = {(state, sighting) for state in State for sighting in Sighting}
+    everything = {(state, sighting) for state in State for sighting in Trigger}
 
-    assert everything == {(State[before], Sighting[sighting]) for before, sighting, _, _ in CELLS}
+    assert everything == {(State[before], Trigger[sighting]) for before, sighting, _, _ in CELLS}
     assert everything == TABLE.keys()
 
 
-@pytest.mark.parametrize("first", [Sighting.SIGNAL, Sighting.STOP, Sighting.UNHANDLED, Sighting.ENDED])
+@pytest.mark.parametrize("first", [Trigger.SIGNAL, Trigger.STOP, Trigger.UNHANDLED, Trigger.ENDED])
 @pytest.mark.parametrize(
     ("gap", "expected"),
     [(0, Action.IGNORE), (DEBOUNCE - 1, Action.IGNORE), (DEBOUNCE, Action.HURRY), (100 * DEBOUNCE, Action.HURRY)],
 )
-def test_signal_after_the_first_request(first: Sighting, gap: int, expected: Action) -> None:
+def test_signal_after_the_first_request(first: Trigger, gap: int, expected: Action) -> None:
     """Whatever began the shutdown, a signal within the debounce is the same request, and a later one means hurry."""
     machine = machine_in(State.RUNNING)
     assert Action.STOP is machine.decide(first, 1000)
 
-    assert expected is machine.decide(Sighting.SIGNAL, 1000 + gap)
+    assert expected is machine.decide(Trigger.SIGNAL, 1000 + gap)
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(DEBOUNCE - 1, Action.IGNORE), (DEBOUNCE, Action.FORCE)])
 def test_signal_after_the_second_request(gap: int, expected: Action) -> None:
     """The signal that means force must stand off from the one that meant hurry by the debounce, too."""
     machine = machine_in(State.STOPPING)
-    assert Action.HURRY is machine.decide(Sighting.SIGNAL, 1000)
+    assert Action.HURRY is machine.decide(Trigger.SIGNAL, 1000)
 
-    assert expected is machine.decide(Sighting.SIGNAL, 1000 + gap)
+    assert expected is machine.decide(Trigger.SIGNAL, 1000 + gap)
 
 
-@pytest.mark.parametrize("between", [Sighting.FAILURE, Sighting.UNHANDLED, Sighting.ENDED, Sighting.STOP])
-def test_only_signals_prolong_the_debounce(between: Sighting) -> None:
+@pytest.mark.parametrize("between", [Trigger.FAILURE, Trigger.UNHANDLED, Trigger.ENDED, Trigger.STOP])
+def test_only_signals_prolong_the_debounce(between: Trigger) -> None:
     """What is recorded or ignored during the shutdown does not make the next Ctrl-C an echo."""
     machine = machine_in(State.RUNNING)
-    machine.decide(Sighting.SIGNAL, 0)
+    machine.decide(Trigger.SIGNAL, 0)
     machine.decide(between, DEBOUNCE - 1)
 
-    assert Action.HURRY is machine.decide(Sighting.SIGNAL, DEBOUNCE)
+    assert Action.HURRY is machine.decide(Trigger.SIGNAL, DEBOUNCE)
 
 
 def test_without_debounce_no_signal_is_an_echo() -> None:
     """A debounce of 0 makes three signals at the same instant three requests."""
-    machine = Machine(0)
+    machine = StateMachine(0)
 
-    assert [Action.STOP, Action.HURRY, Action.FORCE] == [machine.decide(Sighting.SIGNAL, 7) for _ in range(3)]
+    assert [Action.STOP, Action.HURRY, Action.FORCE] == [machine.decide(Trigger.SIGNAL, 7) for _ in range(3)]
 
 
 @given(st.lists(st.tuples(sightings, instants)))
-def test_state_never_goes_backwards(posted: list[tuple[Sighting, int]]) -> None:
+def test_state_never_goes_backwards(posted: list[tuple[Trigger, int]]) -> None:
     """No sequence of events, at whatever times, leads back to an earlier state, and none is refused."""
-    machine = Machine(DEBOUNCE)
+    machine = StateMachine(DEBOUNCE)
     passed = [machine.state]
     for sighting, at in posted:
         machine.decide(sighting, at)
@@ -159,13 +159,13 @@ def test_state_never_goes_backwards(posted: list[tuple[Sighting, int]]) -> None:
 
 
 @given(st.tuples(*[st.lists(st.tuples(sightings, instants))] * 3))
-def test_own_steps_never_go_backwards(posted: tuple[list[tuple[Sighting, int]], ...]) -> None:
+def test_own_steps_never_go_backwards(posted: tuple[list[tuple[Trigger, int]], ...]) -> None:
     """
     A run that comes to its next phase does not undo a request that was decided a moment before.
 
     A signal handler may run between the runner's look at the state and its `enter`.
     """
-    machine = Machine(DEBOUNCE)
+    machine = StateMachine(DEBOUNCE)
     passed = [machine.state]
     for phase, sighted in zip([None, State.STARTING, State.RUNNING], posted, strict=True):
         if phase is not None:
@@ -179,9 +179,9 @@ def test_own_steps_never_go_backwards(posted: tuple[list[tuple[Sighting, int]], 
 
 
 @given(st.lists(st.tuples(sightings, instants)))
-def test_steps_are_never_left_out(posted: list[tuple[Sighting, int]]) -> None:
+def test_steps_are_never_left_out(posted: list[tuple[Trigger, int]]) -> None:
     """There is one STOP and one HURRY at the most, FORCE comes after HURRY only, and HURRY after STOP only."""
-    machine = Machine(DEBOUNCE)
+    machine = StateMachine(DEBOUNCE)
     machine.enter(State.RUNNING)
     actions = [machine.decide(sighting, at) for sighting, at in posted]
     escalation = [action for action in actions if action in (Action.STOP, Action.HURRY, Action.FORCE)]
@@ -191,12 +191,12 @@ def test_steps_are_never_left_out(posted: list[tuple[Sighting, int]]) -> None:
 
 
 @given(
-    first=st.sampled_from([Sighting.SIGNAL, Sighting.STOP, Sighting.UNHANDLED, Sighting.ENDED]),
-    storm=st.lists(st.tuples(gaps_below, st.lists(st.sampled_from([Sighting.FAILURE, Sighting.STOP, Sighting.ENDED])))),
+    first=st.sampled_from([Trigger.SIGNAL, Trigger.STOP, Trigger.UNHANDLED, Trigger.ENDED]),
+    storm=st.lists(st.tuples(gaps_below, st.lists(st.sampled_from([Trigger.FAILURE, Trigger.STOP, Trigger.ENDED])))),
     quiet=gaps_above,
 )
 def test_many_signals_in_a_row_are_one_request(
-    first: Sighting, storm: list[tuple[int, list[Sighting]]], quiet: int
+    first: Trigger, storm: list[tuple[int, list[Trigger]]], quiet: int
 ) -> None:
     """Signals closer together than the debounce never escalate, however many; after a pause the next one does."""
     machine = machine_in(State.RUNNING)
@@ -205,10 +205,10 @@ def test_many_signals_in_a_row_are_one_request(
         at += gap
         for other in others:
             machine.decide(other, at)
-        assert Action.IGNORE is machine.decide(Sighting.SIGNAL, at)
+        assert Action.IGNORE is machine.decide(Trigger.SIGNAL, at)
         assert State.STOPPING is machine.state
 
-    assert Action.HURRY is machine.decide(Sighting.SIGNAL, at + quiet)
+    assert Action.HURRY is machine.decide(Trigger.SIGNAL, at + quiet)
 
 
 @given(st.lists(gaps_above, min_size=3))
@@ -216,6 +216,6 @@ def test_each_request_escalates(gaps: list[int]) -> None:
     """Signals that stand off by the debounce or more are requests of their own: stop, hurry, and from then on force."""
     machine = machine_in(State.RUNNING)
     at = 0
-    actions = [machine.decide(Sighting.SIGNAL, at := at + gap) for gap in gaps]
+    actions = [machine.decide(Trigger.SIGNAL, at := at + gap) for gap in gaps]
 
     assert [Action.STOP, Action.HURRY, *[Action.FORCE] * (len(gaps) - 2)] == actions

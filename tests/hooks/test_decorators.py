@@ -19,7 +19,7 @@ from graceful import (
     App,
     Hooks,
 )
-from graceful._hook import Stage
+from graceful._hooks.hook import Stage
 
 # --- what a decorator returns and keeps ------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from graceful import (
     App,
     Hooks,
 )
-from graceful._hook import Hook
-from graceful._plan import Plan, plan, startups_of
+from graceful._hooks.hook import Hook
+from graceful._hooks.order import Plan, make_plan, startups_of
 
 # --- the chain -------------------------------------------------------------------------------------------------------
 
@@ -26,9 +26,8 @@ def in_turn(planned: Plan) -> list[list[str]]:
     """The names of the hooks, in groups that may run side by side."""
     sorter = planned.sorter()
     groups = []
-    while sorter.ready:
-        ready = [*sorter.ready]
-        sorter.ready.clear()
+    while sorter.is_active():
+        ready = sorter.get_ready()
         groups.append(sorted(hook.name for hook in ready))
         for hook in ready:
             sorter.done(hook)
@@ -37,25 +36,25 @@ def in_turn(planned: Plan) -> list[list[str]]:
 
 def test_default_is_a_chain_reversed() -> None:
     """Hooks that say nothing run one at a time, the last registered first."""
-    assert [["D"], ["C"], ["B"], ["A"]] == in_turn(plan(hooks_of((A, None), (B, None), (C, None), (D, None))))
+    assert [["D"], ["C"], ["B"], ["A"]] == in_turn(make_plan(hooks_of((A, None), (B, None), (C, None), (D, None))))
 
 
 def test_no_hooks() -> None:
     """A stage without hooks is a plan without steps."""
-    planned = plan([])
+    planned = make_plan([])
 
     assert ({}, {}) == (planned.needs, planned.behind)
-    assert not planned.sorter().ready
+    assert not planned.sorter().is_active()
 
 
 def test_same_function_twice() -> None:
     """A function that was registered twice is two hooks, and runs twice."""
-    assert [["A"], ["B"], ["A"]] == in_turn(plan(hooks_of((A, None), (B, None), (A, None))))
+    assert [["A"], ["B"], ["A"]] == in_turn(make_plan(hooks_of((A, None), (B, None), (A, None))))
 
 
 def test_plan_can_be_walked_again() -> None:
     """An app runs more than once, and so each sorter is a new one."""
-    planned = plan(hooks_of((A, None), (B, None)))
+    planned = make_plan(hooks_of((A, None), (B, None)))
 
     assert [["B"], ["A"]] == in_turn(planned) == in_turn(planned)
 
@@ -85,28 +84,28 @@ def needs(planned: Plan) -> dict[str, set[str]]:
 )
 def test_after_names_what_a_hook_waits_for(after: object, expected: set[str]) -> None:
     """`after` takes a function, a name or several, and replaces the chain: the hook waits for those and nothing else."""
-    planned = plan(hooks_of((A, None), (B, None), (C, None), (D, after)))
+    planned = make_plan(hooks_of((A, None), (B, None), (C, None), (D, after)))
 
     assert expected == needs(planned)["D"]
 
 
 def test_after_leaves_the_chain_closed() -> None:
     """A hook with `after` stands beside the chain: the hooks around it wait for each other, not for it."""
-    planned = plan(hooks_of((A, None), (B, "A"), (C, None), (D, ()), (E, None)))
+    planned = make_plan(hooks_of((A, None), (B, "A"), (C, None), (D, ()), (E, None)))
 
     assert {"A": {"C"}, "B": {"A"}, "C": {"E"}, "D": set(), "E": set()} == needs(planned)
 
 
 def test_after_one_that_is_registered_later() -> None:
     """A hook may wait for one that was registered after it, or before it."""
-    assert [["C"], ["B"], ["A"]] == in_turn(plan(hooks_of((A, "B"), (B, "C"), (C, None))))
+    assert [["C"], ["B"], ["A"]] == in_turn(make_plan(hooks_of((A, "B"), (B, "C"), (C, None))))
 
 
 def test_after_a_name_that_several_have() -> None:
     """A name that several hooks have means all of them."""
     first, second = named("close"), named("close")
     hooks = hooks_of((first, None), (second, None), (A, "close"), (B, first))
-    planned = plan(hooks)
+    planned = make_plan(hooks)
 
     assert {*hooks[:2]} == {*planned.needs[hooks[2]]}
     assert {hooks[0]} == {*planned.needs[hooks[3]]}
@@ -123,7 +122,7 @@ def test_after_short_or_qualified_name(reference: str) -> None:
     """A method answers to its name and to its qualified name, without the functions that its class was defined in."""
     hooks = hooks_of((Pool().close, None), (A, reference))
 
-    assert (hooks[0],) == plan(hooks).needs[hooks[1]]
+    assert (hooks[0],) == make_plan(hooks).needs[hooks[1]]
 
 
 def test_after_a_bound_method() -> None:
@@ -131,7 +130,7 @@ def test_after_a_bound_method() -> None:
     one, other = Pool(), Pool()
     hooks = hooks_of((one.close, None), (other.close, None), (A, one.close))
 
-    assert (hooks[0],) == plan(hooks).needs[hooks[2]]
+    assert (hooks[0],) == make_plan(hooks).needs[hooks[2]]
 
 
 def test_after_a_partial() -> None:
@@ -139,7 +138,7 @@ def test_after_a_partial() -> None:
     bound = functools.partial(named("close"))
     hooks = hooks_of((bound, None), (A, bound))
 
-    assert (hooks[0],) == plan(hooks).needs[hooks[1]]
+    assert (hooks[0],) == make_plan(hooks).needs[hooks[1]]
 
 
 def test_after(app):
@@ -224,22 +223,21 @@ def expected_needs(registered: list[tuple[Callable[[], None], object]]) -> dict[
 @given(registrations())
 def test_needs_follow_from_the_registration(registered: list[tuple[Callable[[], None], object]]) -> None:
     """Each hook of the chain waits for the next one registered without `after`, each other one for what it names."""
-    assert expected_needs(registered) == needs(plan(hooks_of(*registered)))
+    assert expected_needs(registered) == needs(make_plan(hooks_of(*registered)))
 
 
 @settings(deadline=None)
 @given(registrations(), st.randoms(use_true_random=False))
 def test_every_hook_once_and_after_what_it_needs(registered, random) -> None:
     """However long each takes, the sorter hands out every hook exactly once, and never before what it waits for."""
-    planned = plan(hooks_of(*registered))
+    planned = make_plan(hooks_of(*registered))
     waits = expected_needs(registered)
     sorter = planned.sorter()
     running: list[Hook] = []
     started: list[str] = []
     ended: set[str] = set()
-    while sorter.ready or running:
-        while sorter.ready:
-            hook = sorter.ready.popleft()
+    while sorter.is_active():
+        for hook in sorter.get_ready():
             assert waits[hook.name] <= ended
             running.append(hook)
             started.append(hook.name)
@@ -260,13 +258,13 @@ def test_behind_is_the_longest_path(registered: list[tuple[Callable[[], None], o
     def longest(name: str) -> int:
         return max((1 + longest(other) for other, needed in waits.items() if name in needed), default=0)
 
-    behind = {hook.name: count for hook, count in plan(hooks_of(*registered)).behind.items()}
+    behind = {hook.name: count for hook, count in make_plan(hooks_of(*registered)).behind.items()}
     assert {name: longest(name) for name in waits} == behind
 
 
 def test_behind_by_example() -> None:
     """Two that wait side by side for a third count as one behind it; a chain of three as two."""
-    planned = plan(hooks_of((A, None), (B, None), (C, None), (D, "C"), (E, ())))
+    planned = make_plan(hooks_of((A, None), (B, None), (C, None), (D, "C"), (E, ())))
 
     assert {"A": 0, "B": 1, "C": 2, "D": 0, "E": 0} == {hook.name: count for hook, count in planned.behind.items()}
 

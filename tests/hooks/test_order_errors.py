@@ -15,7 +15,7 @@ from graceful import (
     Hooks,
     OrderError,
 )
-from graceful._plan import plan
+from graceful._hooks.order import make_plan
 
 
 @pytest.mark.parametrize("after", [5, 0.5, [A, 5], [None], [[A]]], ids=["int", "float", "among", "None", "nested"])
@@ -31,7 +31,7 @@ def test_after_takes_hooks_and_names_only(after: object) -> None:
 def test_unknown_hook(reference: object) -> None:
     """A hook that waits for an unknown name is refused, with both names, the place, and the names that there are."""
     with pytest.raises(OrderError) as raised:
-        plan(hooks_of((A, None), (B, reference), (C, None)))
+        make_plan(hooks_of((A, None), (B, reference), (C, None)))
 
     message = str(raised.value)
     assert "B (" in message
@@ -52,7 +52,7 @@ def test_unknown_hook(reference: object) -> None:
 def test_cycle(registered: Sequence[tuple[Callable[[], None], object]], members: str) -> None:
     """Hooks that wait for each other are named in a circle, first and last the same, and those beside them are not."""
     with pytest.raises(OrderError) as raised:
-        plan(hooks_of(*registered))
+        make_plan(hooks_of(*registered))
 
     told = [part.split(" (")[0].split()[-1] for part in str(raised.value).split(" -> ")]
     assert {*members} == {*told}
@@ -63,7 +63,7 @@ def test_cycle(registered: Sequence[tuple[Callable[[], None], object]], members:
 def test_cycle_is_shown_in_the_order_of_waiting() -> None:
     """In `A -> B` A is the one that waits."""
     with pytest.raises(OrderError) as raised:
-        plan(hooks_of((A, "B"), (B, "C"), (C, "A")))
+        make_plan(hooks_of((A, "B"), (B, "C"), (C, "A")))
 
     told = "".join(part.split(" (")[0].split()[-1] for part in str(raised.value).split(" -> "))
     assert told in "ABCABC"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -27,15 +28,17 @@ from support.scripted import (
     quick,
     reserve,
 )
-from support.virtual import VirtualLoop, run_virtually, walk_hooks
+from support.virtual import run_hooks, run_virtually
 
 from graceful import Hooks, HookTimeout, Outcome, Verdict
-from graceful._budget import HURRY, MOMENT, RESERVE
-from graceful._hook import Hook
-from graceful._pace import Pace
-from graceful._plan import plan
-from graceful._turn import Turn, adopting, take_turn
-from graceful._walk import walk
+from graceful._core.budget import HURRY, RESERVE, UNWIND
+from graceful._core.deadline import Deadline
+from graceful._hooks.child_tasks import adopting
+from graceful._hooks.hook import Hook
+from graceful._hooks.hook_run import HookRun
+from graceful._hooks.order import make_plan
+from graceful._hooks.scheduler import Scheduler
+from graceful._loop.waiting import Waiting
 
 # --- order -----------------------------------------------------------------------------------------------------------
 
@@ -51,12 +54,12 @@ def play(
 
     async def walked() -> Walked:
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time)
-        pace.bring_forward(0.0, grace, hurried=False)
+        deadline, waiting = Deadline(grace), Waiting(lambda _: None)
+        deadline.begin(0.0)
 
         def hurry() -> None:
-            pace.bring_forward(loop.time(), loop.time() + HURRY, hurried=True)
-            pace.reconsider()
+            deadline.hurry(loop.time())
+            waiting.reconsider()
 
         if hurried_at is not None:
             loop.call_later(hurried_at, hurry)
@@ -67,7 +70,7 @@ def play(
             stage.walked.ends[outcome.hook] = loop.time()
 
         with adopting():
-            await walk_hooks(collection, pace, told, acquired)
+            await run_hooks(collection, deadline, waiting, told, acquired)
         stage.walked.over = loop.time()
         await stage.let_go()
         return stage.walked
@@ -172,12 +175,12 @@ def test_parallel_hooks_share_the_budget(count: int) -> None:
     """Hooks side by side have the same time, however many there are: the longest path is what is divided."""
     beside = [Scripted(n, (), "hang", 0.0, None) for n in range(count)]
     walked = play(beside, grace=8)
-    assert {8 - MOMENT} == {outcome.took for outcome in walked.outcomes.values()}
+    assert {8 - UNWIND} == {outcome.took for outcome in walked.outcomes.values()}
 
     last = Scripted(count, tuple(range(count)), "hang", 0.0, None)
     walked = play([*beside, last], grace=8)
-    assert pytest.approx([8 - RESERVE - MOMENT] * count) == [walked.ends[script.name] for script in beside]
-    assert pytest.approx(8 - RESERVE - MOMENT) == walked.starts[last.name]
+    assert pytest.approx([8 - RESERVE - UNWIND] * count) == [walked.ends[script.name] for script in beside]
+    assert pytest.approx(8 - RESERVE - UNWIND) == walked.starts[last.name]
     assert 8 - RESERVE < walked.over <= 8
 
 
@@ -201,16 +204,15 @@ def clean_up(hooks: list[Callable[[], object]], grace: float) -> tuple[list[Outc
 
     async def walked() -> float:
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time)
-        pace.bring_forward(0.0, grace, hurried=False)
-        await walk_hooks(collection, pace, outcomes.append)
+        deadline = Deadline(grace)
+        deadline.begin(0.0)
+        await run_hooks(collection, deadline, Waiting(lambda _: None), outcomes.append)
         ended = loop.time()
         while HELD:
             HELD.pop().set_result(None)
         return ended
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return outcomes, runner.run(walked())
+    return outcomes, run_virtually(walked)
 
 
 @settings(deadline=None, max_examples=50)
@@ -223,7 +225,7 @@ def test_hanging_hooks_end_by_the_deadline(grace: float, hooks: int) -> None:
     assert [Verdict.TIMED_OUT] * hooks == [outcome.verdict for outcome in outcomes]
     assert grace + TINY >= ended
     for outcome in outcomes:
-        assert fair - min(MOMENT, fair / 10) - TINY <= outcome.took
+        assert fair - min(UNWIND, fair / 10) - TINY <= outcome.took
 
 
 async def hang_on() -> None:
@@ -246,7 +248,7 @@ def test_hooks_that_swallow_cancellation_leave_a_fair_share(grace: float, hooks:
 
     assert hooks == len(shares)
     assert grace + TINY >= ended
-    assert [] == [share for share in shares if share < fair - min(MOMENT, fair / 10) - TINY]
+    assert [] == [share for share in shares if share < fair - min(UNWIND, fair / 10) - TINY]
 
 
 @settings(deadline=None, max_examples=25)
@@ -269,32 +271,31 @@ def test_an_error_between_two_hooks_costs_at_most_one() -> None:
     seen: list[str] = []
     for name in "abc":
         collection.on_shutdown(functools.partial(seen.append, name))
-    spoilt: list[BaseException] = []
+    errors: list[BaseException] = []
 
     async def walked() -> None:
-        loop = asyncio.get_running_loop()
-        pace = Pace(loop.time)
-        turns = 0
+        deadline, waiting = Deadline(math.inf), Waiting(lambda _: None)
+        runs = 0
 
-        def begin(hook: Hook, behind: int) -> Turn:
-            nonlocal turns
-            turns += 1
-            if turns == 2:
+        def begin(hook: Hook, behind: int) -> HookRun:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
                 raise KeyboardInterrupt
-            return Turn(hook, pace, "cleanup", behind)
+            return HookRun(hook, "cleanup", deadline, behind)
 
-        def ended(turn: Turn) -> None:
-            turn.end()
-            if turns == 1:
+        def ended(run: HookRun) -> None:
+            run.finish()
+            if runs == 1:
                 raise OSError
 
-        async def watch(turn: Turn) -> None:
-            await take_turn(turn, turn.task, pace)
+        async def supervise(run: HookRun) -> None:
+            await run.wait_ended(waiting)
 
-        hooks = plan([*collection._hooks()])
-        await walk(hooks, deque(), pace, begin=begin, watch=watch, ended=ended, spoilt=spoilt.append)
+        scheduler = Scheduler(waiting, begin=begin, supervise=supervise, on_ended=ended, on_error=errors.append)
+        await scheduler.run(make_plan([*collection._hooks()]), deque())
 
     asyncio.run(walked())
     assert ["c", "a"] == seen
     eager = [OSError] if sys.version_info >= (3, 12) else []  # where it ends at once, the walk tells so itself
-    assert [*eager, KeyboardInterrupt] == [type(error) for error in spoilt]
+    assert [*eager, KeyboardInterrupt] == [type(error) for error in errors]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import inspect
 import signal
@@ -14,7 +15,7 @@ import pytest
 from support.decorators import BARE, CALLED, Thing, only
 
 from graceful import App, Cause, Failure, Hooks, Kind
-from graceful._hook import is_awaitable
+from graceful._hooks.hook import is_awaitable
 
 CAUSE = Cause(Kind.REQUESTED, 1.0)
 
@@ -30,7 +31,8 @@ def called_with(decorator: str, function: Any) -> None:
     offered = {"on_startup": (), "on_shutdown": (CAUSE,), "on_signal": (signal.SIGTERM,)}[decorator]
     returned: list[Any] = []
     hook = only(hooks)
-    hook.function, called = lambda *given: returned.append(called(*given)) or returned[-1], hook.function
+    called = hook.function
+    hook = dataclasses.replace(hook, function=lambda *given: returned.append(called(*given)) or returned[-1])
     result = hook(*offered)
     if is_awaitable(result):
         asyncio.run(awaited(result))

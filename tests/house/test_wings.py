@@ -30,7 +30,9 @@ def imports_of(room: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             # `from graceful._core import clock` imports a room, not a name from one.
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {"." * node.level + (node.module or "")}
-    named = {name.removeprefix("graceful.").replace(".", "/") for name in found if name.split(".")[0] in ("graceful", "")}
+    named = {
+        name.removeprefix("graceful.").replace(".", "/") for name in found if name.split(".")[0] in ("graceful", "")
+    }
     return frozenset(named & {*ROOMS} - {room})
 
 
@@ -57,7 +59,9 @@ def test_imports_run_down_between_wings(room: str) -> None:
 @pytest.mark.parametrize("wing", FLOOR)
 def test_imports_run_down_inside_a_wing(wing: str) -> None:
     """The imports inside a wing have an order: no two rooms import each other, by whatever detour."""
-    graph = {room: {other for other in imports_of(room) if wing_of(other) == wing} for room in ROOMS if wing_of(room) == wing}
+    graph = {
+        room: {other for other in imports_of(room) if wing_of(other) == wing} for room in ROOMS if wing_of(room) == wing
+    }
 
     assert {*graph} == {*graphlib.TopologicalSorter(graph).static_order()}
 
@@ -72,7 +76,9 @@ def test_the_imports_are_found() -> None:
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != "_core/clock"])
 def test_there_is_one_clock(room: str) -> None:
     """The time is read in one room, `_core/clock`, which tests replace once."""
-    calls = [node.func for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text())) if isinstance(node, ast.Call)]
+    calls = [
+        node.func for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text())) if isinstance(node, ast.Call)
+    ]
     read = {ast.unparse(call) for call in calls}
 
     assert set() == read & {"time.monotonic", "time.time", "time.perf_counter", "loop.time", "self._loop.time"}
@@ -132,6 +138,8 @@ def depth(node: ast.AST) -> int:
 def test_nobody_reaches_through_a_neighbour(room: str) -> None:
     """A method asks its collaborators; it does not reach through their parts: no `self.x.y.z`."""
     tree = ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
-    reached = {ast.unparse(node) for node in ast.walk(tree) if depth(node) > 2 and ast.unparse(node).startswith("self.")}
+    reached = {
+        ast.unparse(node) for node in ast.walk(tree) if depth(node) > 2 and ast.unparse(node).startswith("self.")
+    }
 
     assert set() == reached

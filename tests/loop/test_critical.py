@@ -11,7 +11,8 @@ from support.apps import ENTRANCES, stop_soon
 from support.virtual import run_virtually
 
 import graceful
-import graceful._critical
+import graceful._core.asyncio_private
+import graceful._loop.critical
 from graceful import App, Kind, StateError, Verdict
 
 
@@ -357,7 +358,7 @@ def test_many_waiting_tasks_beside_a_critical_block(app):
 
     seen = []
     looked_at = 0
-    count = graceful._critical._waiters
+    count = graceful._core.asyncio_private.waiters_of
 
     def counting(future):
         nonlocal looked_at
@@ -365,7 +366,7 @@ def test_many_waiting_tasks_beside_a_critical_block(app):
         return count(future)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graceful._critical, "_waiters", counting)
+        patch.setattr(graceful._loop.critical, "waiters_of", counting)
         app.run(main)
     assert ["whole"] == seen
     assert looked_at < 5_000

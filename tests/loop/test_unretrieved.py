@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import gc
 import sys
 import time
@@ -153,7 +154,7 @@ def test_watching_keeps_no_context_alive(app):
     async def once():
         pass
 
-    app._settings.patience = 60
+    app._settings = dataclasses.replace(app._settings, patience=60)
     assert app.run(main) is None
 
 

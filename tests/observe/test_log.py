@@ -11,7 +11,7 @@ def test_logging(app, caplog):
     with caplog.at_level(logging.INFO, logger="graceful"):
         app.run(asyncio.sleep(0))
     (record,) = [each for each in caplog.records if each.name == "graceful"]
-    assert "test stops: main returned" in record.getMessage()
+    assert "test is shutting down (main returned)" in record.getMessage()
     assert 3.0 == record.graceful_grace
     assert [] == logging.getLogger("graceful").handlers
 

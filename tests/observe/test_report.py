@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ import pytest
 from support.failures import LIMIT, SHORT, Mine, lines_aside, stopped_by_failure
 
 import graceful
-import graceful._stacks
+import graceful._core.places
 from graceful import HookTimeout, Kind, Verdict
 
 #: What the fixture `app` is made with, in seconds.
@@ -102,10 +103,10 @@ def test_a_report_does_not_change_later(app, monkeypatch, tmp_path):
                 await asyncio.sleep(0.02)
         raise OSError
 
-    app._settings.grace = 0.2
+    app._settings = dataclasses.replace(app._settings, grace=0.2)
     monkeypatch.chdir(os.path.dirname(os.path.dirname(__file__)))
     failures = asyncio.run(main())
-    graceful._stacks.short_path.cache_clear()
+    graceful._core.places.short_path.cache_clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [])
     assert [OSError] == [type(error) for error in failures]
@@ -223,8 +224,8 @@ def test_the_whole_text_of_a_report(app, new_loop):
    -0.000 s  on_exception deal_with (test_report.py:N) ok after 0.000 s
    +0.000 s  exception: Mine: broken
    +0.000 s  cleanup close (test_report.py:N) raised after 0.000 s: Mine: disk full
-   +0.000 s  cleanup flush (test_report.py:N) timed out after 0.000 s: HookTimeout: flush was not done after 0.000 s; \
-it stood at tasks.py:N in sleep < test_report.py:N in {flush.__qualname__}
+   +0.000 s  cleanup flush (test_report.py:N) timed out after 0.000 s: HookTimeout: flush timed out after 0.000 s; \
+stuck at tasks.py:N in sleep < test_report.py:N in {flush.__qualname__}
                at tasks.py:N in sleep
                at test_report.py:N in {flush.__qualname__}
    +0.000 s  over, exit status 1"""

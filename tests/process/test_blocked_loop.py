@@ -217,7 +217,7 @@ app.run(main, loop_factory=LOOP)
 """
     ended = program(text, loop=loop).end(timeout=8)
     assert (1, []) == (ended.status, ended.lines), ended.err
-    assert "block was not done after" in ended.err
+    assert "block timed out after" in ended.err
     assert "in block" in ended.err
     assert ended.took < GRACE + 2
 
@@ -237,5 +237,5 @@ with asyncio.Runner(loop_factory=LOOP) as runner: runner.run(main())
 """
     ended = program(text, loop=loop).end(timeout=8)
     assert (1, ["last"]) == (ended.status, ended.lines), ended.err
-    assert "block was not done after" in ended.err
+    assert "block timed out after" in ended.err
     assert ended.took < GRACE + 2

@@ -51,7 +51,7 @@ def factory():
         def __getattr__(self, name): return getattr(made, name)
     close = made.close
     return made
-import graceful._runner as runner
+import graceful._run.runner as runner
 original = runner.Runner._drive
 def drive(self, loop, main):
     original(self, loop, main)
@@ -81,12 +81,12 @@ say("never")
 
 
 AT_THE_VERY_END = """
-import graceful._signals
-give_back = graceful._signals.SignalHandlers.__exit__
+import graceful._process.handlers
+give_back = graceful._process.handlers.SignalHandlers.__exit__
 def and_interrupt(self, *exception):
     give_back(self, *exception)
     os.kill(os.getpid(), signal.SIGINT)
-graceful._signals.SignalHandlers.__exit__ = and_interrupt
+graceful._process.handlers.SignalHandlers.__exit__ = and_interrupt
 app = App("end", grace=3)
 app.on_shutdown(lambda: say("closed"))
 app.run(asyncio.sleep(0), loop_factory=LOOP)

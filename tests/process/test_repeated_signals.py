@@ -82,7 +82,7 @@ def test_the_second_signal_shortens_the_grace(program, loop, tmp_path):
     time.sleep(0.3)  # not to synchronise: the debounce is a time
     ended = started.send(signal.SIGTERM).end()
     assert (1, ["ready", "holding", "last"]) == (ended.status, ended.lines)
-    assert "hold was not done after" in ended.err
+    assert "hold timed out after" in ended.err
     assert ended.took < 2 + 1
 
 
@@ -99,7 +99,7 @@ def test_the_third_signal_ends_the_process(program, loop, tmp_path):
     time.sleep(0.3)
     ended = started.send(signal.SIGTERM).end()
     assert (-15, ["ready", "holding"]) == (ended.status, ended.lines)
-    assert "before its cleanup was over; still running:" in ended.err
+    assert "before its cleanup had finished; still running:" in ended.err
     assert "hook hold (" in ended.err
     assert "s at asyncio/tasks.py:" in ended.err
     assert "in hold" in ended.err

@@ -16,7 +16,7 @@ from support.apps import ENTRANCES
 from support.programs import LOOPS
 
 from graceful import App, Kind
-from graceful._runner import Runner
+from graceful._run.runner import Runner
 
 
 def test_a_hundred_runs_leave_nothing_behind(app):

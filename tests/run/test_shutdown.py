@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from graceful import (
     Interrupted,
     Verdict,
 )
-from graceful._budget import MOMENT
+from graceful._core.budget import UNWIND
 
 # --- drain -----------------------------------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ def test_a_task_that_outlasts_the_drain_is_reported(app, caplog, way):
         app.create_task(work(), name="jobs", drain=way == "drain=True")
         await asyncio.sleep(0.01)
 
-    app._settings.grace = 0.4
+    app._settings = dataclasses.replace(app._settings, grace=0.4)
     app.run(main)
     (told,) = [outcome for outcome in app.report.outcomes if outcome.stage == "drain"]
     assert ("task 'jobs'", Verdict.TIMED_OUT) == (told.hook, told.verdict)
@@ -297,7 +298,7 @@ def test_neither_drain_nor_tasks_starve_the_cleanup(
     """Drain hooks that hang and tasks that swallow cancellation leave a quarter of the grace to the cleanup."""
     drains = data.draw(graphs(kinds, most=30, timeouts=False))
     cleanups = renumbered(data.draw(graphs(["quick", *HANGING], most=12, timeouts=False)), 100)
-    mine = reserve(grace / 4 - MOMENT * (kinds == ["hang on"]), longest(cleanups))
+    mine = reserve(grace / 4 - UNWIND * (kinds == ["hang on"]), longest(cleanups))
     cleanups = quick(cleanups, mine)
     walked = play_app(drains, cleanups, grace, work, drain=drain)
 

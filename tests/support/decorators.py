@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from graceful import Hooks
-from graceful._hook import Hook
+from graceful._hooks.hook import Hook
 
 #: Every decorator: a way to apply it to `function`, on a collection `h`.
 BARE: dict[str, Callable[[Hooks, Any], Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graceful import Hooks
-from graceful._hook import Hook
+from graceful._hooks.hook import Hook
 
 
 def named(name: str) -> Callable[[], None]:

@@ -52,7 +52,7 @@ class Ended:
 class Bystander(threading.Thread):
     """Measures by how much a busy machine delays threads: it sleeps again and again, and adds up the excess."""
 
-    MOMENT = 0.01
+    UNWIND = 0.01
 
     def __init__(self) -> None:
         super().__init__(name="bystander", daemon=True)
@@ -62,8 +62,8 @@ class Bystander(threading.Thread):
     def run(self) -> None:
         while not self._leave:
             began = time.monotonic()
-            time.sleep(self.MOMENT)
-            self.late += time.monotonic() - began - self.MOMENT
+            time.sleep(self.UNWIND)
+            self.late += time.monotonic() - began - self.UNWIND
 
     def leave(self) -> None:
         self._leave = True

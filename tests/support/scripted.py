@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from graceful import Outcome, Verdict
-from graceful._budget import MOMENT, RESERVE
+from graceful._core.budget import RESERVE, UNWIND
 
 #: Seconds by which sums of floats may be off.
 TINY = 1e-6
@@ -29,7 +29,7 @@ ENDING = {
 
 
 #: What one does that does not, and the seconds it takes to end once it was cancelled.
-HANGING = {"hang": 0.0, "unwind": MOMENT / 2, "hang on": MOMENT}
+HANGING = {"hang": 0.0, "unwind": UNWIND / 2, "hang on": UNWIND}
 
 
 @dataclass
@@ -102,21 +102,21 @@ class Stage:
         asyncio.create_task(asyncio.sleep(takes / 2))
 
     async def _hang(self, unwinding: float) -> None:
-        """For ever; once it was cancelled for so long more, or if that is `MOMENT`, again for ever."""
+        """For ever; once it was cancelled for so long more, or if that is `UNWIND`, again for ever."""
         future = asyncio.get_running_loop().create_future()
         self._held.append(future)
         try:
             await asyncio.shield(future)
         except asyncio.CancelledError:
-            await asyncio.sleep(unwinding if unwinding < MOMENT else 0)
-            while unwinding == MOMENT and not future.done():
+            await asyncio.sleep(unwinding if unwinding < UNWIND else 0)
+            while unwinding == UNWIND and not future.done():
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([future])
             raise
 
     async def hang_on(self) -> None:
         """Work that will not be cancelled."""
-        await self._hang(MOMENT)
+        await self._hang(UNWIND)
 
     async def let_go(self) -> None:
         """What hangs may end: the test is over."""
@@ -190,7 +190,7 @@ def quick(scripts: list[Scripted], takes: float) -> list[Scripted]:
 def reserve(grace: float, hooks: int) -> float:
     """What each of so many hooks, one behind the other, can count on, whatever the others do."""
     share = min(RESERVE, grace / hooks)
-    return share - min(MOMENT, share / 10)
+    return share - min(UNWIND, share / 10)
 
 
 def fair_share(left: float, hooks: int) -> float:
