@@ -15,7 +15,7 @@ Prints:
     close_cache raised
     close_database ok
 
-Exit status: 1. On stderr: `ConnectionError: the cache is gone`, `HookTimeout: close_queue was not done`.
+Exit status: 1. On stderr: `ConnectionError: the cache is gone`, `HookTimeout: close_queue timed out`.
 """
 
 import asyncio
