@@ -1,5 +1,5 @@
 """
-Marks: what may be done to the frame of a function, said where the function is defined.
+Marks: where code may be interrupted in place and what stacks leave out, said where a function is defined.
 
 The watchdog of a blocked loop raises an exception in the running frame, and stacks are shown without the frames of this
 package. Both need to know which functions are special. A table of module and function names would do, and would break

@@ -1,5 +1,5 @@
 """
-The shutdown state machine: (state, trigger) -> (next state, action), as one table.
+The shutdown state machine: (state, trigger) -> (next state, action), as one table; and the debounce of signals.
 
 It looks at no clock and at nothing of the operating system, and no other code decides what a trigger means. Each trigger
 carries the time at which it was noticed, so that a signal means the same whether the loop hears of it at once or five

@@ -1,5 +1,5 @@
 """
-Failed tasks that nobody looks at.
+Failed tasks whose exception nobody retrieves: noticed after `patience` seconds, not when they are collected.
 
 asyncio reports a failed task when it is garbage-collected, which is never while something holds it. So each task is
 looked at when it is done, and if it failed, once more after `patience` seconds. By then asyncio knows whether anybody has

@@ -1,4 +1,4 @@
-"""Ending the process at once: with a status, by a signal, or because it is a forked child in its parent's code."""
+"""Ending the process at once: with a status such as 70, by a signal, or because it is a fork in its parent's code."""
 
 from __future__ import annotations
 

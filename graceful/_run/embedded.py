@@ -1,8 +1,7 @@
 """
-`async with app:` and `App.lifespan`: a run inside a loop that somebody else owns (uvicorn, pytest, a notebook,
-`asyncio.run`).
+`async with app:` and `App.lifespan`: a run inside a loop that somebody else owns.
 
-The block takes the place of main. A task stands in for it: when the shutdown cancels that task, the block is cancelled, and
+That is uvicorn, pytest, a notebook or `asyncio.run`. The block takes the place of main. A task stands in for it: when the shutdown cancels that task, the block is cancelled, and
 the task ends when the block has been left. Nothing else differs, except that only tasks created through the app are
 cancelled, and that signals are the owner's business, but for what `block_guard` says.
 
