@@ -18,6 +18,7 @@ is missing, less is noticed and nothing breaks:
 | `Queue._queue` | 3.4 | the same for `as_completed` | the same |
 | `TaskGroup._parent_task` | 3.11 | see which task waits for a group | only the task in the block itself is spared |
 | `Runner._on_sigint` | 3.11 | recognise the SIGINT handler of `asyncio.run` | Ctrl-C in an app inside `asyncio.run` is handled as asyncio does |
+| `Runner._interrupt_count` | 3.11 | see that a Ctrl-C is what cancelled the block under `asyncio.run` | the next Ctrl-C is answered, and only the one after that hurries |
 | `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
@@ -48,6 +49,7 @@ __all__ = [
     "is_running_gather",
     "is_running_wait",
     "queued_futures",
+    "runner_was_interrupted",
     "shows_default_executor",
     "source_traceback",
     "unregister",
@@ -179,3 +181,10 @@ def is_runner_sigint(handler: object) -> bool:
     """Whether this is the SIGINT handler that `asyncio.run` has installed."""
     method = getattr(getattr(handler, "func", None), "__func__", None)
     return method is not None and method is _on_sigint
+
+
+def runner_was_interrupted(handler: Any) -> bool:
+    """Whether this is the SIGINT handler of an `asyncio.run` that has heard a Ctrl-C."""
+    if not is_runner_sigint(handler):
+        return False
+    return bool(getattr(handler.func.__self__, "_interrupt_count", 0))

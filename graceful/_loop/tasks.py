@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from graceful._loop.critical import CriticalBlocks
+from graceful._loop.hidden import hide_from_all_tasks
 from graceful._loop.ownership import as_work
 from graceful._loop.unretrieved import UnretrievedExceptions
 
@@ -96,8 +97,13 @@ class SupervisedTasks:
         return task
 
     def create_stand_in(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a supervised task that stands for main, where main is the block of `async with app:`."""
-        task = self.main = self.create(coro, "", name)
+        """
+        Start a supervised task that stands for main, where main is the block of `async with app:`.
+
+        Not in `asyncio.all_tasks()`: code in the block that cancels or gathers all other tasks would end the block, or wait
+        for itself.
+        """
+        task = self.main = hide_from_all_tasks(self.create(coro, "", name))
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:

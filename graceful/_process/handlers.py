@@ -26,10 +26,18 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, Self
 
-from graceful._core.asyncio_private import is_runner_sigint
+from graceful._core.asyncio_private import is_runner_sigint, runner_was_interrupted
 from graceful._process.fork import undo_in_child
 
-__all__ = ["SignalHandlers", "block_signals", "in_main_thread", "is_default", "raises_interrupt", "signal_owner"]
+__all__ = [
+    "SignalHandlers",
+    "block_signals",
+    "ctrl_c_was_pressed",
+    "in_main_thread",
+    "is_default",
+    "raises_interrupt",
+    "signal_owner",
+]
 
 #: What interrupts the main thread from another one; `None`: nothing can, on this platform.
 _INTERRUPT = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
@@ -77,6 +85,11 @@ def signal_owner() -> bool:
 def is_default(handler: object) -> bool:
     """Whether this is what Python starts with: the default action, or for SIGINT its own handler."""
     return handler == signal.SIG_DFL or handler is signal.default_int_handler
+
+
+def ctrl_c_was_pressed() -> bool:
+    """Whether a Ctrl-C has cancelled main under `asyncio.run`, which does that by a handler of its own."""
+    return in_main_thread() and runner_was_interrupted(signal.getsignal(signal.SIGINT))
 
 
 def raises_interrupt(handler: object) -> bool:

@@ -107,10 +107,22 @@ class Dispatcher:
         """Take a signal that stops the program; from any thread, and from a signal handler."""
         self.post(_trigger_of(cause), cause)
 
-    def stop(self, because: BaseException | None = None) -> None:
-        """Begin the shutdown; from any thread, and from a signal handler. `because`: a cancellation that asked for it."""
+    def stop(self, because: BaseException | None = None, *, by_ctrl_c: bool = False) -> None:
+        """
+        Begin the shutdown; from any thread, and from a signal handler.
+
+        Args:
+            because: A cancellation that asked for it; `None`: none did.
+            by_ctrl_c: Whether a Ctrl-C is behind that, so that the next one hurries.
+        """
         if not self.stopping:  # or a storm of requests would keep the loop busy waking up
-            self.post(Trigger.STOP, Cause(Kind.REQUESTED, clock.now(), exception=because))
+            trigger = Trigger.INTERRUPT if by_ctrl_c else Trigger.STOP
+            self.post(trigger, Cause(Kind.REQUESTED, clock.now(), exception=because))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a Ctrl-C has begun the shutdown or come during it: the next one hurries."""
+        return self._machine.state is State.INTERRUPTED
 
     def main_ended(self, at: float) -> None:
         """Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop."""
@@ -160,7 +172,7 @@ class Dispatcher:
                 self._deciding = False
 
     def _decide(self, trigger: Trigger, cause: Cause, failure: Failure | None) -> None:
-        if trigger in (Trigger.SIGNAL, Trigger.INTERRUPT) and self.first_signal is None:
+        if trigger in (Trigger.SIGNAL, Trigger.INTERRUPT) and cause.signal and self.first_signal is None:
             self.first_signal = cause
         action = self._machine.decide(trigger, cause.at)
         if action is Action.IGNORE:

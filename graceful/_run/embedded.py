@@ -27,7 +27,7 @@ from graceful._core.types import Kind
 from graceful._hooks.hook import Hook
 from graceful._loop.waiting import resolve
 from graceful._observe.log import log
-from graceful._process.handlers import block_signals, signal_owner
+from graceful._process.handlers import block_signals, ctrl_c_was_pressed, signal_owner
 from graceful._run.block_guard import BlockGuard
 from graceful._run.lifecycle import LifecycleTask
 from graceful._run.run import LoopParts, Run
@@ -111,7 +111,7 @@ class EmbeddedRun(Run):
                 self._finished = True
                 self.dispatcher.main_ended(clock.now())
             elif isinstance(error, asyncio.CancelledError):
-                self.dispatcher.stop(error)
+                self.dispatcher.stop(error, by_ctrl_c=ctrl_c_was_pressed())
             else:
                 self.intake.fail(error, "the block failed", task=self._stand_in_task())
         finally:
@@ -194,7 +194,7 @@ class EmbeddedRun(Run):
         """Begin the shutdown. A second Ctrl-C is held back until SIGINT is taken, or it would hit a half-made decision."""
         release = block_signals({signal.SIGINT})
         try:
-            self.dispatcher.stop(because)
+            self.dispatcher.stop(because, by_ctrl_c=ctrl_c_was_pressed())
         finally:
             release()
 

@@ -114,8 +114,9 @@ class Lifecycle:
         self._running = True
         self._pass_on_announcement()
         await self._serving.run(start_main)
-        assert self._dispatcher.cause is not None
-        await self._shutdown.run(self._dispatcher.cause)
+        cause = self._dispatcher.cause
+        assert cause is not None
+        await self._shutdown.run(cause, by_ctrl_c=self._dispatcher.interrupted)
 
     def answer(self) -> None:
         """In a signal handler: the first Ctrl-C in a shutdown that something else began."""

@@ -122,7 +122,7 @@ class Run:
         self.guard.deadline_changed()
 
     def _force(self, cause: Cause) -> None:
-        self.guard.force(cause.signal or signal.SIGTERM)
+        self.guard.force(cause.signal or signal.SIGINT)
 
     def _answer(self) -> None:
         if (parts := self.parts) is not None:

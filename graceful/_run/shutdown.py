@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from graceful._core.settings import CTRL_C, Settings
+from graceful._core.settings import Settings
 from graceful._core.types import Cause, Kind
 from graceful._hooks.child_tasks import adopting
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
@@ -53,9 +53,9 @@ class Shutdown:
         self._hooks = hooks
         self._progress = progress
 
-    async def run(self, cause: Cause) -> None:
-        """Take all steps."""
-        self._announce(cause)
+    async def run(self, cause: Cause, *, by_ctrl_c: bool) -> None:
+        """Take all steps. `by_ctrl_c`: a Ctrl-C began it, so somebody is there who may press it again."""
+        self._announce(cause, by_ctrl_c=by_ctrl_c)
         progress = hide_from_all_tasks(HiddenTask(self._progress.tell(cause), name="graceful progress"))
         try:
             await self._take_steps(cause)
@@ -71,9 +71,9 @@ class Shutdown:
             await self._intake.guarded(self._hooks.clean_up())
             await self._intake.guarded(self._last())
 
-    def _announce(self, cause: Cause) -> None:
+    def _announce(self, cause: Cause, *, by_ctrl_c: bool) -> None:
         name, grace = self._settings.name, self._settings.grace
-        again = "; press Ctrl-C again to hurry" if cause.signal in CTRL_C else ""
+        again = "; press Ctrl-C again to hurry" if by_ctrl_c else ""
         message = f"{name} is shutting down ({cause}), up to {grace:g} s for cleanup{again}"
         on_terminal = cause.kind is not Kind.COMPLETED  # else it simply ends, and nobody waits to hear of it
         log(logging.INFO, message, on_terminal=on_terminal, app=name, cause=cause, grace=grace)

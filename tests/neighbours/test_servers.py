@@ -67,7 +67,7 @@ async def lifespan(scope, receive, send):
     await receive()
     before = handlers()
     async with app.lifespan():
-        say("signals are the server's:", before == handlers())
+        say("signals are the server's:", owned(before))
         await send({"type": "lifespan.startup.complete"})
         await receive()
     say("signals are the server's:", before == handlers())
@@ -85,7 +85,7 @@ class Router:
         before = handlers()
         try:
             async with self.lifespan_context(self):
-                say("signals are the server's:", before == handlers())
+                say("signals are the server's:", owned(before))
                 await send({"type": "lifespan.startup.complete"})
                 started = True
                 await receive()
@@ -93,7 +93,7 @@ class Router:
             failed = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
             await send({"type": failed, "message": traceback.format_exc()})
             raise
-        say("signals are the server's:", before == handlers())
+        say("signals are the server's:", owned(before))
         await send({"type": "lifespan.shutdown.complete"})
 
 lifespan = Router(lifespan=app.lifespan).lifespan
@@ -121,7 +121,7 @@ async def handle(request):
 async def lifespan(site):
     before = handlers()
     async with app:
-        say("signals are the server's:", before == handlers())
+        say("signals are the server's:", owned(before))
         yield
     say("signals are the server's:", before == handlers())
 site = web.Application()

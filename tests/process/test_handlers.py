@@ -117,7 +117,7 @@ def state():
     handlers = [signal.getsignal(n) for n in sorted(signal.valid_signals())]
     return handlers, fd, signal.getitimer(signal.ITIMER_REAL)[1], sys.excepthook
 before = state()
-app = App()
+app = App(signals=["SIGINT", "SIGTERM", "SIGHUP"])
 seen = []
 async def main():
     loop = asyncio.get_running_loop()

@@ -178,12 +178,12 @@ def test_a_third_signal_ends_a_program_that_handles_no_signals(program, loop):
 HURRY = 2.0
 
 
-def test_a_second_signal_shortens_the_deadline_of_blocked_code(program, loop):
-    """Code that lets no signal handler run is ended 2 s after the second signal, however long the grace is."""
+def test_a_second_ctrl_c_shortens_the_deadline_of_blocked_code(program, loop):
+    """Code that lets no signal handler run is ended 2 s after the second Ctrl-C, however long the grace is."""
     text = source(main=MAIN.format(body=DEAF["a query"])).replace("grace=2.0", "grace=30, debounce=0.1")
-    started = program(text, loop=loop).wait_for("ready").send(signal.SIGTERM)
+    started = program(text, loop=loop).wait_for("ready").send(signal.SIGINT)
     time.sleep(0.3)  # not to synchronise: the debounce is a time
-    ended = started.send(signal.SIGTERM).end(timeout=8)
+    ended = started.send(signal.SIGINT).end(timeout=8)
     assert 70 == ended.status
     assert "in main" in ended.err
     assert ended.took < HURRY + 1
