@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+from collections.abc import Awaitable
 from typing import Any
 
 from graceful._core.errors import HookError
@@ -96,7 +98,7 @@ class ResourceTask:
         """Go on to the next yield; returns `False` if there is none."""
         try:
             if inspect.isasyncgen(generator):
-                await anext(generator)
+                await _next(generator)
             else:
                 next(generator)
         except (StopAsyncIteration, StopIteration):
@@ -111,3 +113,17 @@ class ResourceTask:
                 generator.throw(error)
         except (StopAsyncIteration, StopIteration, GeneratorExit):
             pass
+
+
+def _next(generator: Any) -> Awaitable[Any]:
+    """
+    The step to the next yield. The loop is not told of the generator when it starts, as it would be by its hooks.
+
+    `loop.shutdown_asyncgens` would close it, and `asyncio.run` calls that after a second Ctrl-C, while hooks still run.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return anext(generator)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

@@ -28,6 +28,7 @@ class StopNotice:
         self._deadline = deadline
         self._blocks = blocks
         self._announced = False
+        self._begun = asyncio.Event()
         self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._sleeping: set[asyncio.Future[bool]] = set()
 
@@ -57,6 +58,15 @@ class StopNotice:
     def told(self) -> set[asyncio.Task[Any]]:
         """The tasks that asked to be told and have not ended."""
         return {task for task in self._told if not task.done()}
+
+    async def wait_begun(self) -> None:
+        """Wait until the shutdown has begun; that it was announced is not enough."""
+        await self._begun.wait()
+
+    def begin(self) -> None:
+        """The shutdown has begun."""
+        self._begun.set()
+        self.announce()
 
     def announce(self) -> None:
         """The end was announced, or the shutdown has begun: wake all that sleep."""

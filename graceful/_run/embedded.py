@@ -5,16 +5,15 @@ That is uvicorn, pytest, a notebook or `asyncio.run`. The block takes the place 
 the task ends when the block has been left. Nothing else differs, except that only tasks created through the app are
 cancelled, and that signals are the owner's business, apart from what `block_guard` says.
 
-If the block's own task is gone before it has left the block, the stand-in stays until the cleanup is over.
+If the block's own task is gone before it has left the block, the loop is held open until the cleanup is over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -51,6 +50,7 @@ class EmbeddedRun(Run):
         self._task: LifecycleTask | None = None
         self._has_main = True
         self._finished = False
+        self._held_open: AsyncGenerator[None] | None = None
 
     @override
     def make_guard(self) -> BlockGuard:
@@ -72,10 +72,13 @@ class EmbeddedRun(Run):
         task.add_done_callback(lambda _: resolve(self._ready, None))
         task.add_done_callback(lambda _: self.guard.give_back())
         self._body.add_done_callback(self._abandoned)
+        self._held_open = self._hold_loop_open()
+        await anext(self._held_open)
         cancelled = await self._wait_uncancelled(self._ready)
         if cancelled is not None or task.done():
             self._left.set()
             await self._wait_uncancelled(task)
+            await self._held_open.aclose()
             self._body.remove_done_callback(self._abandoned)
             self.guard.pass_on()
             task.result()
@@ -88,6 +91,8 @@ class EmbeddedRun(Run):
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
         self._begin_to_leave(error)
         cancelled = await self._wait_uncancelled(self._task)
+        if self._held_open is not None:
+            await self._held_open.aclose()
         self._body.remove_done_callback(self._abandoned)
         self._task.result()
         raised = self.conclude()
@@ -129,7 +134,7 @@ class EmbeddedRun(Run):
         """
         parts = self.parts
         assert parts is not None
-        await parts.notice.sleep(math.inf)
+        await parts.notice.wait_begun()
         if self._left.is_set() or not signal_owner():
             return
         parts.notice.expect_end_of(self._body)
@@ -147,6 +152,19 @@ class EmbeddedRun(Run):
                 cancelled = error
                 self._stop(error)
         return cancelled
+
+    async def _hold_loop_open(self) -> AsyncGenerator[None]:
+        """
+        Have the owner of the loop wait for the cleanup, if the block's own task is gone.
+
+        The last thing that `asyncio.run` waits for are the loop's async generators (`loop.shutdown_asyncgens`). A task would
+        do as well, but code in the block that gathers or cancels all tasks would find it.
+        """
+        try:
+            yield
+        finally:
+            if self._task is not None:
+                await self._wait_uncancelled(self._task)
 
     async def _live(self, parts: LoopParts) -> None:
         try:

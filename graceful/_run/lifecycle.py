@@ -126,7 +126,7 @@ class Lifecycle:
         """In the loop, soon after anything was posted: whatever waits for it goes on."""
         self._dispatcher.decide_all()
         if self._dispatcher.stopping:
-            self._notice.announce()
+            self._notice.begin()
             self._startup.cut_short()
         else:
             self._pass_on_announcement()

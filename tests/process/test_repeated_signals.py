@@ -114,7 +114,7 @@ def test_a_signal_during_the_cleanup_after_a_failure(program, loop, tmp_path):
     time.sleep(2.2)  # longer than a hurry would leave
     go.touch()
     ended = started.end()
-    assert (1, ["holding", "held", "last"]) == (ended.status, ended.lines)
+    assert (1, ["ready", "holding", "held", "last"]) == (ended.status, ended.lines)
     assert "OSError: mine" in ended.err
 
 
