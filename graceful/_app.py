@@ -7,7 +7,7 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -215,6 +215,11 @@ class App(Hooks):
             if inspect.iscoroutine(main):
                 main.close()
             raise StateError(why)
+
+    @override
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
+        run = self._run
+        return None if run is None else run.admit_late(repr(self), hooks)
 
     def _run_ended(self, run: Run) -> None:
         self._run = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias, overload
 
 from typing_extensions import TypeVar, override
@@ -54,10 +55,35 @@ class Hooks:
     A collection of hooks, for a module of its own; `App.include` adds it to an app. An `App` is one itself.
 
     Each decorator works bare and called, takes sync and async functions, and returns the function unchanged.
+
+    While an app runs, `on_shutdown`, `on_exception` and `on_signal` still count from then on, and for its later runs from
+    the start. The others raise a `StateError`, which shows what to call instead.
     """
 
     def __init__(self) -> None:
         self._entries: list[Hook | Hooks] = []
+        self._included_in: weakref.WeakSet[Hooks] = weakref.WeakSet()
+
+    def _add(self, entry: Hook | Hooks, hooks: Sequence[Hook]) -> None:
+        """Add one hook, or a collection of `hooks`; if an app runs that they become part of, they join its run."""
+        joins = [join for each in self._affected() if (join := each._admit_late(hooks)) is not None]
+        self._entries.append(entry)
+        for join in joins:
+            join()
+
+    def _affected(self) -> Iterable[Hooks]:
+        """The collection itself, and every one that contains it."""
+        found: dict[Hooks, None] = {self: None}
+        pending: list[Hooks] = [self]
+        while pending:
+            above = [each for each in pending.pop()._included_in if each not in found]
+            found |= dict.fromkeys(above)
+            pending += above
+        return found
+
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:  # noqa: ARG002 - an App looks at them
+        """If this is an app that runs: check the hooks, and return what lets them join the run."""
+        return None
 
     def _hooks(self) -> Iterator[Hook]:
         """Every hook once, in the order of registration; included collections stand where they were included."""
@@ -83,12 +109,14 @@ class Hooks:
         Raises:
             TypeError: `hooks` is not a `Hooks`.
             ValueError: It is this very collection, or contains it.
+            StateError: The app runs already, and it is too late for one of the hooks; then none is added.
         """
         if not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"include() takes a graceful.Hooks, got {hooks!r}")
         if hooks is self or hooks._contains(self):
             raise ValueError("include() cannot add a collection to itself")
-        self._entries.append(hooks)
+        self._add(hooks, [*hooks._hooks()])
+        hooks._included_in.add(self)
 
     def _contains(self, other: Hooks) -> bool:
         return any(entry is other or entry._contains(other) for entry in self._entries if isinstance(entry, Hooks))
@@ -107,6 +135,7 @@ class Hooks:
 
         Raises:
             HookError: The function cannot be called like that.
+            StateError: The app runs already.
         """
         return self._register("on_startup", Stage.STARTUP, (), function, timeout=timeout)
 
@@ -126,6 +155,9 @@ class Hooks:
         before it completed. The block is its `on_startup` hooks, or if there are none its resources; several shutdown
         hooks in a row share it. A hook with no startup before it always runs.
 
+        One that is registered while the app runs always runs, too: like the last one registered, before what was acquired
+        earlier. During the shutdown it is run next. Its `after=` names hooks that are registered already.
+
         Args:
             function: A function that takes nothing, or one argument: the `Cause`.
             timeout: Seconds it may take; `None`: what is left of the grace, less a reserve for the hooks behind it. It
@@ -137,6 +169,8 @@ class Hooks:
         Raises:
             HookError: The function cannot be called like that.
             ValueError: No such stage, or a bad timeout.
+            OrderError: While the app runs: its `after=` cannot be satisfied.
+            StateError: The cleanup is over.
         """
         if stage not in ("cleanup", "drain"):
             raise ValueError(f"stage must be 'cleanup' or 'drain', got {stage!r}")
@@ -191,6 +225,8 @@ class Hooks:
         Raises:
             HookError: No signal was named, or the function cannot be called like that.
             ValueError: A signal that no handler can take.
+            StateError: The app runs already, and it cannot take the signal here: in another thread than the main one, or in
+                a block of `async with app:`.
         """
         close_coroutines(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
@@ -216,6 +252,7 @@ class Hooks:
 
         Raises:
             HookError: It is not a generator function.
+            StateError: The app runs already.
         """
         return self._register("resource", Stage.RESOURCE, (), function, timeout=timeout)
 
@@ -233,6 +270,7 @@ class Hooks:
 
         Raises:
             HookError: It is not a coroutine function.
+            StateError: The app runs already.
         """
         return self._register("background", Stage.BACKGROUND, (), function, drain=drain)
 
@@ -244,7 +282,8 @@ class Hooks:
         if function is _NOT_GIVEN:
             return functools.partial(self._register, decorator, stage, offers, timeout=timeout, **more)
         arity = check_function(decorator, function, stage, offers)
-        self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
+        hook = Hook(function, stage, arity=arity, timeout=timeout, **more)
+        self._add(hook, [hook])
         return function
 
 

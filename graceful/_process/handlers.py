@@ -115,8 +115,7 @@ class SignalHandlers:
             # None: a handler that Python did not install, and so cannot restore.
             if before is None or (before == signal.SIG_IGN and number not in self._explicit):
                 continue
-            self._before[number] = before
-            signal.signal(number, self._handle)
+            self._take(number, before)
         if self._on_interrupt is not None and _INTERRUPT and signal.getsignal(_INTERRUPT) == signal.SIG_DFL:
             self._before[_INTERRUPT] = signal.SIG_DFL
             signal.signal(_INTERRUPT, self._handle_interrupt)
@@ -127,6 +126,15 @@ class SignalHandlers:
         undo_in_child(self.reset, over=True)
         for number, before in reversed(self._before.items()):
             signal.signal(number, before)
+
+    def take_more(self, numbers: Iterable[signal.Signals]) -> None:
+        """Take signals that are not taken yet, even if they are ignored. In the main thread."""
+        for number in {*numbers} - self._before.keys():
+            self._take(number, signal.getsignal(number))
+
+    def _take(self, number: signal.Signals, before: Any) -> None:
+        self._before[number] = before
+        signal.signal(number, self._handle)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._on_signal(number)

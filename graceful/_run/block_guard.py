@@ -10,9 +10,11 @@ called afterwards.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 
 from typing_extensions import override
 
+from graceful._core.errors import StateError
 from graceful._process.handlers import SignalHandlers, in_main_thread, raises_interrupt
 from graceful._process.unblock import Unblocker
 from graceful._run.process_guard import ProcessGuard
@@ -37,6 +39,12 @@ class BlockGuard(ProcessGuard):
     def hook_limited(self, begins: bool) -> None:
         self._make_unblocker_if_free()
         super().hook_limited(begins)
+
+    @override
+    def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
+        raise StateError(
+            "inside `async with app:` the signals are the business of the loop's owner; use loop.add_signal_handler()"
+        )
 
     def _make_unblocker_if_free(self) -> None:
         """A hook that blocks has nothing else to unblock it."""

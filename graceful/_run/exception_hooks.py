@@ -45,7 +45,7 @@ class ExceptionHooks:
         dispatcher: Dispatcher,
         tasks: SupervisedTasks,
     ) -> None:
-        self._hooks = hooks
+        self._hooks = [*hooks]
         self._deadline = deadline
         self._supervisor = supervisor
         self._failures = failures
@@ -53,6 +53,10 @@ class ExceptionHooks:
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._since = math.inf
+
+    def add_late(self, hook: Hook) -> None:
+        """A hook was registered while the app runs: it is asked about the next failure."""
+        self._hooks.append(hook)
 
     async def handle_all(self) -> None:
         """Ask about each pending failure."""

@@ -11,12 +11,12 @@ import asyncio
 import logging
 import math
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
-from graceful._core.errors import Interrupted
+from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, describe
 from graceful._hooks.active import ActiveHooks
@@ -42,6 +42,7 @@ from graceful._run.drain import Drain
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.failure_intake import FailureIntake
 from graceful._run.failures import Failures
+from graceful._run.late_hooks import LateHooks, check_stages
 from graceful._run.lifecycle import Lifecycle
 from graceful._run.process_guard import ProcessGuard
 from graceful._run.serving import Serving
@@ -111,6 +112,29 @@ class Run:
         self.parts = LoopParts(self, loop)
         self.dispatcher.attach(loop)
         return self.parts
+
+    def admit_late(self, app: str, hooks: Sequence[Hook]) -> Callable[[], None]:
+        """
+        Check hooks that are registered while the app runs.
+
+        Args:
+            app: What to call the app in a message.
+            hooks: The hooks.
+
+        Returns:
+            A function that lets them join the run.
+
+        Raises:
+            StateError: It is too late for one of them, or this is not the place to register it.
+            OrderError: Their `after=` cannot be satisfied.
+        """
+        late = self.hooks.unknown(hooks)
+        check_stages(app, late)
+        if (parts := self.parts) is not None:
+            return parts.late_hooks.admit(late)
+        if late:
+            raise StateError(f"{late[0]} was registered while {app} starts: do it before run(), or in main")
+        return lambda: None
 
     # --- callbacks: what the parts below are given -----------------------------------------------------------------
 
@@ -213,6 +237,7 @@ class LoopParts:
             supervisor,
             startup,
         )
+        self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
         drain = Drain(settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.notice, run.stuck)
         work = Work(self.tasks, cancellation, self.blocking, run.stuck, owns_loop=run.owns_loop)
         shutdown = Shutdown(settings, intake, exception_hooks, drain, work, self.shutdown_hooks)
