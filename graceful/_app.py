@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 import math
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from types import CoroutineType, TracebackType
@@ -17,12 +19,13 @@ from typing_extensions import override
 from graceful._core.arguments import seconds
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
-from graceful._core.settings import check_settings
+from graceful._core.settings import Settings, app_name, check_settings
 from graceful._hooks.decorators import Hooks
 from graceful._hooks.hook import Hook, Stage
 from graceful._loop.critical import CriticalBlock
+from graceful._observe.log import log
 from graceful._observe.report import Report
-from graceful._process.handlers import block_signals
+from graceful._process.handlers import block_signals, in_main_thread
 
 if (
     TYPE_CHECKING
@@ -74,7 +77,8 @@ class App(Hooks):
         patience: float | None = 1.0,
     ) -> None:
         super().__init__()
-        self._settings = check_settings(
+        self._check_settings = functools.partial(
+            check_settings,
             name=name,
             grace=grace,
             drain_delay=drain_delay,
@@ -82,13 +86,24 @@ class App(Hooks):
             debounce=debounce,
             patience=patience,
         )
+        self._name = app_name(name)
+        self._claim = threading.Lock()
         self._run: Run | None = None
         self._stop_requested = False
         self._report: Report | None = None
+        self._check_early()
+
+    def _check_early(self) -> None:
+        """Report a bad argument, or a bad environment variable, where the app is made."""
+        self._settings  # noqa: B018 - a property that raises
+
+    @functools.cached_property
+    def _settings(self) -> Settings:
+        return self._check_settings()
 
     @override
     def __repr__(self) -> str:
-        return f"<graceful.App {self._settings.name!r}>"
+        return f"<graceful.App {self._name!r}>"
 
     # --- entrances -------------------------------------------------------------------------------------------------
 
@@ -134,17 +149,22 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        self._refuse_if_running(main)
-        coroutine = None if main is None else _coroutine(main)
-        release = block_signals(self._settings.signals)
+        self._claim_run(main)
+        coroutine = None
+        release: Callable[[], None] = _nothing
         try:
+            coroutine = None if main is None else _coroutine(main)
+            release = block_signals(self._settings.signals)
             from graceful._run.runner import Runner  # here, to save 5 ms: see above
 
             runner = self._run = Runner([*self._hooks()], self._settings)
+            self._run_begins()
         except BaseException:
             release()
             if coroutine is not None:
                 coroutine.close()
+            self._run = None
+            self._claim.release()
             raise
         try:
             if self._stop_requested:
@@ -170,9 +190,15 @@ class App(Hooks):
         """
         from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
 
-        if self._run is not None:
+        if not self._claim.acquire(blocking=False):
             raise StateError(f"{self!r} is running already")
-        run = self._run = EmbeddedRun([*self._hooks()], self._settings)
+        try:
+            run = self._run = EmbeddedRun([*self._hooks()], self._settings)
+            self._run_begins()
+        except BaseException:
+            self._run = None
+            self._claim.release()
+            raise
         try:
             if self._stop_requested:
                 run.dispatcher.stop()
@@ -205,11 +231,13 @@ class App(Hooks):
             self.create_task(run.end_owner(), name="end owner")
             yield
 
-    def _refuse_if_running(self, main: Any) -> None:
+    def _claim_run(self, main: Any) -> None:
+        """Claim the app for a run, of which there is one at a time, or raise."""
         why = None
-        if self._run is not None:
+        if not self._claim.acquire(blocking=False):
             why = f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
         elif asyncio._get_running_loop() is not None:
+            self._claim.release()
             why = "run() cannot be called while a loop runs in this thread: use `async with app:` there"
         if why is not None:
             if inspect.iscoroutine(main):
@@ -219,12 +247,20 @@ class App(Hooks):
     @override
     def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
         run = self._run
-        return None if run is None else run.admit_late(repr(self), hooks)
+        if run is not None:
+            return run.admit_late(repr(self), hooks)
+        return None
+
+    def _run_begins(self) -> None:
+        """A run is about to begin."""
+        _default.other_begins(self)
 
     def _run_ended(self, run: Run) -> None:
         self._run = None
         self._stop_requested = False
         self._report = run.report or self._report
+        _default.other_ended(self)
+        self._claim.release()
 
     # --- on a running app ------------------------------------------------------------------------------------------
 
@@ -390,6 +426,10 @@ class App(Hooks):
         return parts
 
 
+def _nothing() -> None:
+    pass
+
+
 def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     """Main as a coroutine, from a coroutine or a coroutine function."""
     if inspect.iscoroutine(main):
@@ -402,7 +442,61 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     return made
 
 
-app = App()
+class _DefaultApp(App):
+    """
+    The app behind the functions of the module, for scripts that want no object.
+
+    It is made by `import graceful`. So it reads the environment variables when it is first run, because a bad one must not
+    break the import; and if its hooks will not run because the program runs an app of its own, it says so.
+    """
+
+    def __init__(self) -> None:
+        self._used = False
+        self._others: list[App] = []
+        super().__init__()
+
+    @override
+    def _check_early(self) -> None:
+        pass
+
+    @override
+    def _run_begins(self) -> None:
+        self._used = True
+
+    @override
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
+        return super()._admit_late(hooks) or self._warn_if_unused
+
+    def other_begins(self, other: App) -> None:
+        """An app of the program's own begins to run."""
+        if in_main_thread():
+            self._others.append(other)
+            self._warn_if_unused()
+
+    def other_ended(self, other: App) -> None:
+        """It has ended."""
+        if other in self._others:
+            self._others.remove(other)
+
+    def _warn_if_unused(self) -> None:
+        """Once: that there are hooks which do not run with the app that runs now."""
+        if self._used or not self._others:
+            return
+        other = self._others[-1]
+        theirs = {*other._hooks()}
+        hooks = [hook for hook in self._hooks() if hook not in theirs]
+        if hooks:
+            self._used = True
+            more = f" and {len(hooks) - 1} more" if len(hooks) > 1 else ""
+            log(
+                logging.WARNING,
+                f"{hooks[0]}{more}, registered with the functions of the module graceful, belong to its default app and "
+                f"do not run with {other!r}: use the decorators of that app, or its include(graceful.app)",
+            )
+
+
+_default = _DefaultApp()
+app: App = _default
 background = app.background
 on_exception = app.on_exception
 on_shutdown = app.on_shutdown
