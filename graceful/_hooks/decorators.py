@@ -7,11 +7,11 @@ import inspect
 import signal
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from typing_extensions import TypeVar, override
 
-from graceful._core.arguments import seconds, signal_from
+from graceful._core.arguments import flag, seconds, signal_from
 from graceful._core.errors import HookError
 from graceful._core.types import Cause, Failure
 from graceful._hooks.hook import Hook, Reference, Stage
@@ -63,6 +63,15 @@ class Hooks:
     def __init__(self) -> None:
         self._entries: list[Hook | Hooks] = []
         self._included_in: weakref.WeakSet[Hooks] = weakref.WeakSet()
+
+    if not TYPE_CHECKING:  # a checker would take it for every attribute there could be
+
+        def __getattr__(self, name: str) -> Any:
+            """A collection of hooks is taken for an app: `Hooks().run(main)`."""
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if type(self) is Hooks and not name.startswith("_"):
+                what += ", it only collects hooks: make an App, app.include(hooks), and use that"
+            raise AttributeError(what, name=name, obj=self)
 
     def _add(self, entry: Hook | Hooks, hooks: Sequence[Hook]) -> None:
         """Add one hook, or a collection of `hooks`; if an app runs that they become part of, they join its run."""
@@ -202,9 +211,8 @@ class Hooks:
         function, types = (types[0], ()) if bare else (_NOT_GIVEN, types)
         for given in types:
             if not (isinstance(given, type) and issubclass(given, BaseException)):
-                raise HookError(
-                    f"on_exception() takes exception classes, got {given!r}: write @app.on_exception(ConnectionError)"
-                )
+                close_coroutines(given)
+                raise HookError(f"on_exception() takes exception classes, got {given!r}: {_instead_of(given, types)}")
         return self._register(
             "on_exception",
             Stage.EXCEPTION,
@@ -231,6 +239,17 @@ class Hooks:
         close_coroutines(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
             raise HookError("on_signal() needs to know which signal: write @app.on_signal(signal.SIGHUP)")
+        for given in signals:
+            if isinstance(given, (list, tuple, set, frozenset)):
+                raise HookError(
+                    f"on_signal() takes signals one by one, got {given!r}: write "
+                    "@app.on_signal(signal.SIGHUP, signal.SIGUSR1)"
+                )
+            if inspect.iscoroutine(given) or callable(given):
+                raise HookError(
+                    f"on_signal() takes signals, got {given!r}: write @app.on_signal(signal.SIGHUP) above the function, "
+                    "or app.on_signal(signal.SIGHUP)(function)"
+                )
         taken = tuple(signal_from("on_signal()", given) for given in signals)
         register: Callable[[G], G] = self._register("on_signal", Stage.SIGNAL, ("signal",), _NOT_GIVEN, signals=taken)
         return register
@@ -272,7 +291,7 @@ class Hooks:
             HookError: It is not a coroutine function.
             StateError: The app runs already.
         """
-        return self._register("background", Stage.BACKGROUND, (), function, drain=drain)
+        return self._register("background", Stage.BACKGROUND, (), function, drain=flag("drain", drain))
 
     def _register(
         self, decorator: str, stage: Stage, offers: tuple[str, ...], function: Any, *, timeout: Any = None, **more: Any
@@ -285,6 +304,18 @@ class Hooks:
         hook = Hook(function, stage, arity=arity, timeout=timeout, **more)
         self._add(hook, [hook])
         return function
+
+
+def _instead_of(given: object, types: Sequence[object]) -> str:
+    """What to write instead of something that is no exception class."""
+    if isinstance(given, tuple) and given and all(isinstance(each, type) for each in given):
+        return f"write @app.on_exception({', '.join(each.__name__ for each in given)}), without the tuple"
+    if isinstance(given, BaseException):
+        return f"write @app.on_exception({type(given).__name__}), the class and not an instance"
+    if callable(given) and not isinstance(given, type):
+        names = ", ".join(each.__name__ for each in types if isinstance(each, type))
+        return f"write @app.on_exception({names}) above the function, or app.on_exception({names})(function)"
+    return "write @app.on_exception(ConnectionError)"
 
 
 def _references(after: Any) -> tuple[Reference, ...] | None:
