@@ -23,6 +23,7 @@ from graceful._core.settings import Settings, app_name, check_settings
 from graceful._hooks.decorators import Hooks
 from graceful._hooks.hook import Hook, Stage
 from graceful._loop.critical import CriticalBlock
+from graceful._loop.ownership import owning
 from graceful._observe.log import log
 from graceful._observe.report import Report
 from graceful._process.handlers import block_signals, in_main_thread
@@ -53,9 +54,11 @@ class App(Hooks):
         drain_delay: Seconds to go on serving after the first signal before anything is stopped, because Kubernetes
             removes endpoints while it sends SIGTERM. Part of the grace. `None`: the environment variable
             `GRACEFUL_DRAIN_DELAY`, else 0.
+        drain_share: Which part of the grace left after that delay is for work to end by itself, before what still runs is
+            cancelled; from 0 to 0.9.
         signals: The signals that stop the program; `None`: SIGINT, SIGTERM, SIGHUP, and SIGBREAK on Windows. If the
             process inherits one as ignored (`nohup`, `sh -c 'app &'`), it stays ignored.
-        debounce: Seconds without a signal after which the next one is a new request; until then it is the same one.
+        debounce: Seconds after a signal that counted before the next one counts; until then it is the same request.
         patience: Seconds that a failed task which is not supervised may wait for somebody to retrieve its exception,
             before it counts as a failure of the program. `None`: tasks are not watched, nothing is added to any task,
             and only what asyncio itself reports counts.
@@ -72,6 +75,7 @@ class App(Hooks):
         *,
         grace: float | None = None,
         drain_delay: float | None = 0.0,
+        drain_share: float = 0.5,
         signals: Iterable[Any] | None = None,
         debounce: float = 0.5,
         patience: float | None = 1.0,
@@ -82,6 +86,7 @@ class App(Hooks):
             name=name,
             grace=grace,
             drain_delay=drain_delay,
+            drain_share=drain_share,
             signals=signals,
             debounce=debounce,
             patience=patience,
@@ -278,8 +283,8 @@ class App(Hooks):
 
     @property
     def stopping(self) -> bool:
-        """Whether the shutdown has begun: for a readiness probe."""
-        return (run := self._run) is not None and run.dispatcher.stopping
+        """Whether the end was announced or the shutdown has begun: for a readiness probe."""
+        return (run := self._run) is not None and run.dispatcher.announced_or_stopping
 
     @property
     def report(self) -> Report | None:
@@ -371,20 +376,22 @@ class App(Hooks):
         """
         Enter a context manager now and exit it in the cleanup, before what was acquired earlier.
 
-        It is exited in another task. For what must be left by the task that entered it, such as a TaskGroup or a cancel
+        The tasks that it starts belong to it: they are not cancelled before it is exited. It is exited in another task. For what must be left by the task that entered it, such as a TaskGroup or a cancel
         scope, there is `resource`.
 
         Raises:
             StateError: The app is not running.
             TypeError: `cm` is not an async context manager.
         """
-        self._acquiring("enter_async_context()")
+        parts = self._acquiring("enter_async_context()")
         if not hasattr(cm, "__aenter__") or not hasattr(cm, "__aexit__"):
             raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}")
-        value = await cm.__aenter__()
+        owner = parts.ownership.new_owner()
+        with owning(owner):
+            value = await cm.__aenter__()
         leave = functools.partial(cm.__aexit__, None, None, None)
         try:
-            self._acquiring("enter_async_context()").shutdown_hooks.release_later(Hook(leave, Stage.CLEANUP))
+            self._acquiring("enter_async_context()").shutdown_hooks.release_later(Hook(leave, Stage.CLEANUP), owner)
         except StateError:
             await leave()
             raise

@@ -1,8 +1,8 @@
 """
 How the grace is divided into slices. Pure arithmetic on one clock: absolute times in, absolute times out.
 
-There is one deadline, fixed when the first cause arrives, and it only ever moves forward in time. Nothing is added to it,
-so no hook can make a program late: what one hook is given is taken from what is left for all.
+There is one deadline. It is fixed when the first cause arrives, and can only become earlier. So no hook can make a program
+late: what one hook is given is taken from what is left for all.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def half_of_rest(now: float, deadline: float) -> float:
     return now + max(0.0, deadline - now) / 2
 
 
-def drain_until(began_at: float, drain_delay: float, deadline: float) -> float:
-    """When draining ends: after the delay, and half of what is left behind it."""
-    return half_of_rest(min(began_at + drain_delay, deadline), deadline)
+def drain_until(began_at: float, drain_delay: float, deadline: float, share: float = 0.5) -> float:
+    """When the time for work to end by itself is over: after the delay, and `share` of what is left behind it."""
+    served_until = min(began_at + drain_delay, deadline)
+    return served_until + max(0.0, deadline - served_until) * share
 
 
 class Slice(NamedTuple):

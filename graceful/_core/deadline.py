@@ -12,7 +12,7 @@ __all__ = ["Deadline"]
 
 class Deadline:
     """
-    When everything must be over. Fixed by the first cause; a second Ctrl-C moves it up, and nothing ever moves it back.
+    When everything must be over. Fixed by the first cause; a second Ctrl-C makes it earlier, and nothing makes it later.
 
     Only plain attributes are read and written, so every method is safe in a signal handler and from any thread.
 
@@ -65,6 +65,10 @@ class Deadline:
     def half_of_rest(self, since: float | None = None) -> float:
         """The point halfway to the deadline, from `since` on; `None`: from now."""
         return half_of_rest(clock.now() if since is None else since, self.at)
+
+    def part_of_grace(self, share: float) -> float:
+        """The point at which this part of the time from the first cause to the deadline is over."""
+        return self.began_at + (self.at - self.began_at) * share
 
     def half_of_grace(self, since: float) -> float:
         """The point halfway to the deadline that a cause at `since` would have set, whether or not there is one."""

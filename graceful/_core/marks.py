@@ -1,7 +1,7 @@
 """
 Marks: where code may be interrupted in place and what stacks leave out, said where a function is defined.
 
-The watchdog of a blocked loop raises an exception in the running frame, and stacks are shown without the frames of this
+A blocked loop is unblocked by raising an exception in the running frame (see `_process/unblock`), and stacks are shown without the frames of this
 package. Both need to know which functions are special. A table of module and function names would do, and would break
 silently whenever a function is moved or renamed. So a function is marked by a decorator, which remembers its code object;
 trio's `_core/_ki.py` does the same to say where KeyboardInterrupt may be raised.

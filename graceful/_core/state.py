@@ -1,6 +1,9 @@
 """
 The shutdown state machine: (state, trigger) -> (next state, action), as one table; and the debounce of signals.
 
+Only a person at the keyboard escalates: the second Ctrl-C hurries, the third ends the process. Supervisors and wrappers repeat
+and forward SIGTERM and SIGHUP, so these never do, however often they come.
+
 It looks at no clock and at nothing of the operating system, and no other code decides what a trigger means. Each trigger
 carries the time at which it was noticed, so that a signal means the same whether the loop hears of it at once or five
 seconds later.
@@ -21,20 +24,30 @@ class State(Enum):
     NEW = auto()
     STARTING = auto()
     RUNNING = auto()
+    #: The shutdown has begun, and there was no Ctrl-C yet.
     STOPPING = auto()
+    #: A Ctrl-C began the shutdown, or came during it: the next one hurries.
+    INTERRUPTED = auto()
     HURRY = auto()
     OVER = auto()
 
 
 class Trigger(Enum):
-    """What can happen. A failure is posted as `FAILURE`, and again as `UNHANDLED` if no on_exception hook handled it."""
+    """
+    What can happen. A failure is posted as `FAILURE`, and again as `UNHANDLED` if no on_exception hook handled it.
+
+    `INTERRUPT` is a Ctrl-C, `SIGNAL` any other signal that stops the program, `ECHO` either of them once more within the
+    debounce, `ANNOUNCE` that whoever owns the process was told to stop.
+    """
 
     SIGNAL = auto()
+    INTERRUPT = auto()
     ECHO = auto()
     FAILURE = auto()
     UNHANDLED = auto()
     ENDED = auto()
     STOP = auto()
+    ANNOUNCE = auto()
 
 
 class Action(Enum):
@@ -42,27 +55,32 @@ class Action(Enum):
 
     RECORD = auto()
     IGNORE = auto()
+    ANNOUNCE = auto()
     HANDLE = auto()
     STOP = auto()
+    ANSWER = auto()
     HURRY = auto()
     FORCE = auto()
     LATE = auto()
 
 
-_N, _S, _R, _G, _H, _O = State
-_record, _ignore, _handle, _stop, _hurry, _force, _late = Action
+_N, _S, _R, _G, _I, _H, _O = State
+_record, _ignore, _announce, _handle, _stop, _answer, _hurry, _force, _late = Action
 
 # One row for each state; the columns are those of `Trigger`. Whether a signal is an echo (the same request once more, from
 # a terminal that signals the whole process group or a wrapper that forwards what it got) is decided before the table.
-#          SIGNAL         ECHO           FAILURE        UNHANDLED      ENDED          STOP
+# fmt: off
+#     SIGNAL         INTERRUPT      ECHO           FAILURE        UNHANDLED      ENDED          STOP           ANNOUNCE
 _ROWS = {
-    _N: [(_G, _stop), (_N, _ignore), (_G, _stop), (_G, _stop), (_N, _ignore), (_G, _stop)],
-    _S: [(_G, _stop), (_S, _ignore), (_G, _stop), (_G, _stop), (_S, _ignore), (_G, _stop)],
-    _R: [(_G, _stop), (_R, _ignore), (_R, _handle), (_G, _stop), (_G, _stop), (_G, _stop)],
-    _G: [(_H, _hurry), (_G, _ignore), (_G, _record), (_G, _record), (_G, _ignore), (_G, _ignore)],
-    _H: [(_H, _force), (_H, _ignore), (_H, _record), (_H, _record), (_H, _ignore), (_H, _ignore)],
-    _O: [(_O, _late), (_O, _late), (_O, _record), (_O, _record), (_O, _ignore), (_O, _ignore)],
+    _N: [(_G, _stop),   (_I, _stop),   (_N, _ignore), (_G, _stop),   (_G, _stop),   (_N, _ignore), (_G, _stop),   (_N, _announce)],
+    _S: [(_G, _stop),   (_I, _stop),   (_S, _ignore), (_G, _stop),   (_G, _stop),   (_S, _ignore), (_G, _stop),   (_S, _announce)],
+    _R: [(_G, _stop),   (_I, _stop),   (_R, _ignore), (_R, _handle), (_G, _stop),   (_G, _stop),   (_G, _stop),   (_R, _announce)],
+    _G: [(_G, _record), (_I, _answer), (_G, _ignore), (_G, _record), (_G, _record), (_G, _ignore), (_G, _ignore), (_G, _ignore)],
+    _I: [(_I, _record), (_H, _hurry),  (_I, _ignore), (_I, _record), (_I, _record), (_I, _ignore), (_I, _ignore), (_I, _ignore)],
+    _H: [(_H, _record), (_H, _force),  (_H, _ignore), (_H, _record), (_H, _record), (_H, _ignore), (_H, _ignore), (_H, _ignore)],
+    _O: [(_O, _late),   (_O, _late),   (_O, _late),   (_O, _record), (_O, _record), (_O, _ignore), (_O, _ignore), (_O, _ignore)],
 }
+# fmt: on
 TABLE = {(state, trigger): cell for state, row in _ROWS.items() for trigger, cell in zip(Trigger, row, strict=True)}
 
 
@@ -71,27 +89,31 @@ class StateMachine:
     The state, and the one way to change it.
 
     Args:
-        debounce: Seconds without a signal after which the next one is a new request. A signal that comes earlier is an
-            echo, and starts the wait anew, so a storm of signals is one request however long it lasts.
+        debounce: Seconds after a signal that counted before the next one counts. What comes earlier is an echo, so whoever
+            keeps pressing Ctrl-C is heard again after that time.
 
     Attributes:
         state: How far the run has come.
         debounce: The same.
-        last_request_at: When the last signal came, or whatever else began the shutdown.
+        last_signal_at: When the last signal came that counted.
     """
 
     def __init__(self, debounce: float) -> None:
         self.state = State.NEW
         self.debounce = debounce
-        self.last_request_at = -math.inf
+        self.last_signal_at = -math.inf
 
-    def after(self, signals: Iterable[float]) -> StateMachine:
-        """A machine for what follows a run in which signals came at these times; echoes are counted from the last one."""
+    def after(self, signals: Iterable[tuple[Trigger, float]]) -> StateMachine:
+        """A machine for what follows a run in which these signals came, each at its time."""
         later = StateMachine(self.debounce)
-        for at in signals:
-            later.decide(Trigger.SIGNAL, at)
-        later.last_request_at = max(later.last_request_at, self.last_request_at)
+        for trigger, at in signals:
+            later.decide(trigger, at)
+        later.count_signal(self.last_signal_at)
         return later
+
+    def count_signal(self, at: float) -> None:
+        """A signal came `at` this time: until the debounce is over, another one is an echo."""
+        self.last_signal_at = max(self.last_signal_at, at)
 
     def enter(self, state: State) -> None:
         """Go on to the next phase, because one has ended. Never goes back."""
@@ -106,9 +128,10 @@ class StateMachine:
             trigger: What happened.
             at: When, in seconds on the clock that all triggers share.
         """
-        if trigger is Trigger.SIGNAL and at - self.last_request_at < self.debounce:
-            trigger = Trigger.ECHO
+        if trigger in (Trigger.SIGNAL, Trigger.INTERRUPT):
+            if at - self.last_signal_at < self.debounce:
+                trigger = Trigger.ECHO
+            else:
+                self.last_signal_at = at
         self.state, action = TABLE[self.state, trigger]
-        if action is Action.STOP or trigger in (Trigger.SIGNAL, Trigger.ECHO):
-            self.last_request_at = at
         return action

@@ -15,17 +15,21 @@ __all__ = ["BlockingLimit"]
 
 class BlockingLimit:
     """
-    A hook may block until its slice is over, and all other code for half of the grace.
+    A hook may block until its slice is over, and all other code for half of the grace, or for `drain_share` if that is more.
 
     Args:
         deadline: The deadline of the run.
+        share: The part of the grace that is for work to end by itself.
         active: The hooks that run now.
         tasks: The supervised tasks.
         owns_loop: Whether all code in the loop may be unblocked, or only hooks and supervised tasks.
     """
 
-    def __init__(self, deadline: Deadline, active: ActiveHooks, tasks: SupervisedTasks, *, owns_loop: bool) -> None:
+    def __init__(
+        self, deadline: Deadline, share: float, active: ActiveHooks, tasks: SupervisedTasks, *, owns_loop: bool
+    ) -> None:
         self._deadline = deadline
+        self._share = share
         self._active = active
         self._tasks = tasks
         self._owns_loop = owns_loop
@@ -43,7 +47,8 @@ class BlockingLimit:
             return run.until()
         if not stopping or not (self._owns_loop or starting or self._runs_supervised()):
             return math.inf
-        return self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at))
+        half = self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at))
+        return half if self._deadline.hurried else max(half, self._deadline.part_of_grace(self._share))
 
     def _runs_supervised(self) -> bool:
         return asyncio._get_running_loop() is not None and asyncio.current_task() in self._tasks

@@ -1,4 +1,4 @@
-"""Child tasks: those that a hook starts belong to its run, and are awaited before the next hook starts."""
+"""Child tasks: tells a hook's run of the tasks that are created in it; `hook_run` awaits them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-One run of a hook: within its time slice, and isolated from all other hooks.
+One run of a hook: within its time slice, isolated from all other hooks, until the tasks it left behind have ended.
 
 Nothing here is awaited without a limit. `asyncio.wait_for` and `asyncio.timeout` are no limit: they wait for code that
 swallows the cancellation (measured: 2.3 s for a limit of 0.3 s). So a hook is a task of its own that is watched from
@@ -26,9 +26,9 @@ from graceful._core.marks import calls_user_code
 from graceful._core.types import Outcome, Verdict
 from graceful._hooks.hook import Hook, is_awaitable
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks, start_eagerly
+from graceful._loop.ownership import Owner, own
 from graceful._loop.waiting import Waiting
-from graceful._process.exit import end_if_forked
-from graceful._process.fork import forks
+from graceful._process.fork import end_if_forked, forks
 from graceful._process.unblock import split_unblocked
 
 __all__ = ["HookRun", "current_hook_run"]
@@ -47,6 +47,9 @@ class HookRun:
         limit: Says when its stage must be over, whatever the budget would allow; `None`: only the budget counts.
         holds: Says whether a task is in a critical block, and must not be cut short; `None`: no task is.
         resume: Starts it in the task where it lives, if it is the second half of a resource; `None`: it gets its own task.
+        owner: What it acquires: what it starts belongs to that, and lives until that is released; `None`: nothing.
+        release: Called when the hook's own part has ended, if it releases something; returns the tasks that are left of
+            what was acquired, which are cancelled as part of this run.
 
     Attributes:
         task: The task it runs in, once it was started.
@@ -72,6 +75,8 @@ class HookRun:
         limit: Callable[[], float] | None = None,
         holds: Callable[[asyncio.Task[Any] | None], bool] | None = None,
         resume: Callable[[HookRun], asyncio.Task[None]] | None = None,
+        owner: Owner | None = None,
+        release: Callable[[], set[asyncio.Task[Any]]] | None = None,
     ) -> None:
         self.hook = hook
         self.stage = stage
@@ -91,6 +96,8 @@ class HookRun:
         self._limit = limit
         self._holds = holds
         self._resume = resume
+        self._owner = owner
+        self._release = release
         self._abandoned = False
         self._loop = asyncio.get_running_loop()
 
@@ -144,6 +151,8 @@ class HookRun:
             steps: What to run, where that is only a part of the hook; `None`: all of it.
         """
         _current.set(self)
+        if self._owner is not None:
+            own(self._owner)
         before = forks()
         try:
             value = self.hook(*self._offered) if steps is None else steps
@@ -190,7 +199,8 @@ class HookRun:
     def ended_at_once(self) -> bool:
         """Whether it has ended without an error, and left nothing behind."""
         task = self.task  # which may have cancelled itself on its way out
-        return self.completed and not self.tasks and task is not None and not task.cancelled()
+        released = self._release is None  # else there may be tasks left of it
+        return self.completed and released and not self.tasks and task is not None and not task.cancelled()
 
     async def wait_ended(self, waiting: Waiting, done: asyncio.Future[Any] | None = None) -> None:
         """
@@ -203,6 +213,8 @@ class HookRun:
         task = self.task
         assert task is not None
         in_time = await waiting.wait_done([done or task], self.until)
+        if in_time:
+            self._cancel_what_is_left()
         while in_time and (left := [child for child in self.tasks if not child.done()]):
             in_time = await waiting.wait_done(left, self.until)
         if not in_time:
@@ -214,6 +226,7 @@ class HookRun:
         self.verdict = self._judge(task, in_time=in_time)
 
     async def _time_out(self, task: asyncio.Task[None], waiting: Waiting) -> None:
+        self._cancel_what_is_left()
         late: list[asyncio.Future[Any]] = [task, *self.tasks]
         stack = next((chain for each in late if (chain := await_chain(each))), ())
         if not self.cut:
@@ -231,12 +244,27 @@ class HookRun:
             why = f"its share of the grace of {self._deadline.grace:g} s was over (its timeout is {timeout:g} s)"
         return HookTimeout(self.hook.name, took, stack, why)
 
+    def _cancel_what_is_left(self) -> None:
+        """Of what was acquired, and is released now."""
+        release, self._release = self._release, None
+        for task in () if release is None else release():
+            if task is not self.task:
+                task.cancel()
+                self.adopt(task)
+
     def _judge(self, task: asyncio.Task[None], *, in_time: bool) -> Verdict:
         if isinstance(self.error, HookTimeout) and self.error.hook == self.hook.name:
             return Verdict.TIMED_OUT
         if self.error is not None:
             return Verdict.RAISED
+        if in_time and task.done() and task.cancelled() and not task.cancelling():
+            self.error = asyncio.CancelledError(f"{self.hook.name} was cancelled, and nobody asked for it")
         return Verdict.CANCELLED if not in_time or (task.done() and task.cancelled()) else Verdict.OK
+
+    def was_cut_by_hurry(self) -> bool:
+        """Whether it ran out of time only because somebody pressed Ctrl-C again."""
+        timed_out = self.verdict is Verdict.TIMED_OUT and self._deadline.hurried
+        return timed_out and (self.hook.timeout is None or clock.now() < self.began_at + self.hook.timeout)
 
     def finish(self) -> Outcome:
         """It is over: returns its outcome."""

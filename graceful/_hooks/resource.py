@@ -16,6 +16,7 @@ from graceful._core.marks import calls_user_code
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
+from graceful._loop.ownership import Owner
 from graceful._loop.waiting import resolve
 
 __all__ = ["ResourceTask"]
@@ -27,15 +28,18 @@ class ResourceTask:
 
     Args:
         hook: What makes it: a hook whose function is a generator function.
+        owner: What it starts belongs to it.
 
     Attributes:
         hook: The same.
+        owner: The same.
         entered: Done when its first half is over, however that ended.
     """
 
-    def __init__(self, hook: Hook) -> None:
+    def __init__(self, hook: Hook, owner: Owner) -> None:
         loop = asyncio.get_running_loop()
         self.hook = hook
+        self.owner = owner
         self.entered: asyncio.Future[None] = loop.create_future()
         self._leave: asyncio.Future[HookRun] = loop.create_future()
         self._task: asyncio.Task[None] | None = None

@@ -21,6 +21,7 @@ from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.order import Plan
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
+from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
 from graceful._process.unblock import Unblocked
 
@@ -33,11 +34,13 @@ class Acquired(NamedTuple):
 
     Attributes:
         hook: Releases it.
-        owner: The hook run in which it was acquired; it is not released before that has ended. `None`: in none.
+        during: The hook run in which it was acquired; it is not released before that has ended. `None`: in none.
+        owner: What it started belongs to this; `None`: to nothing.
     """
 
     hook: Hook
-    owner: HookRun | None = None
+    during: HookRun | None = None
+    owner: Owner | None = None
 
 
 class Late(NamedTuple):
@@ -57,7 +60,8 @@ class Scheduler:
     """
     Args:
         waiting: The waits of the run.
-        begin: Makes the run of a hook, given how many wait behind it; `None`: it has nothing to do.
+        begin: Makes the run of a hook, given how many wait behind it, and what it releases if that was acquired while
+            the app ran; `None`: it has nothing to do.
         on_ended: Called with a run that is over.
         on_error: Called with what the package's own code raised, perhaps because a user's signal handler did. The next
             hook runs anyway.
@@ -68,7 +72,7 @@ class Scheduler:
         self,
         waiting: Waiting,
         *,
-        begin: Callable[[Hook, int], HookRun | None],
+        begin: Callable[[Hook, int, Owner | None], HookRun | None],
         supervise: Callable[[HookRun], Coroutine[object, object, None]],
         on_ended: Callable[[HookRun], None],
         on_error: Callable[[BaseException], None],
@@ -106,7 +110,7 @@ class Scheduler:
                 news.clear()
                 await news.wait()
                 continue
-            run = self._start(hook, order.behind)
+            run = self._start(hook, order.behind, order.owner)
             if run is None:
                 order.done(hook)
             elif supervised or order.more():
@@ -114,11 +118,11 @@ class Scheduler:
             else:  # a single hook needs no task that waits for several
                 await see_to_end(hook, run)
 
-    def _start(self, hook: Hook, behind: int) -> HookRun | None:
+    def _start(self, hook: Hook, behind: int, owner: Owner | None) -> HookRun | None:
         """Start a hook; returns its run, if that has to be supervised."""
         run = None
         try:
-            run = self._begin(hook, behind)
+            run = self._begin(hook, behind, owner)
             if run is not None:
                 run.start(self._waiting)
                 if run.ended_at_once():
@@ -134,10 +138,12 @@ class _Order:
 
     Attributes:
         behind: How many wait behind the one that `next` returned last.
+        owner: What that one releases, if it releases an acquisition.
     """
 
     def __init__(self, plan: Plan, acquired: deque[Acquired], late: list[Late]) -> None:
         self.behind = 0
+        self.owner: Owner | None = None
         self._plan = plan
         self._deepest = max(plan.behind.values(), default=-1) + 1
         self._sorter = plan.sorter()
@@ -158,15 +164,19 @@ class _Order:
         if self._released is not None:
             return None
         if self._is_unused():
-            hook = self._released = self._acquired.pop().hook
+            acquired = self._acquired.pop()
+            hook = self._released = acquired.hook
+            self.owner = acquired.owner
             self.behind = len(self._acquired) + len(self._late) + self._deepest
         elif self._ready:
             hook = self._ready.popleft()
+            self.owner = None
             self.behind = self._plan.behind[hook] + len(self._late)
         elif (late := self._next_late()) is not None:
             hook = late.hook
             self._late.remove(late)
             self._late_running.add(hook)
+            self.owner = None
             self.behind = len(self._late)
         else:
             return None
@@ -177,8 +187,8 @@ class _Order:
         """Whether something was acquired, and the hook that acquired it has ended, or no hook did and none runs now."""
         if not self._acquired or not self._running:
             return bool(self._acquired)
-        owner = self._acquired[-1].owner
-        return owner is not None and owner.ended
+        during = self._acquired[-1].during
+        return during is not None and during.ended
 
     def _next_late(self) -> Late | None:
         """The first late hook whose needs have all ended; what is not about to run here has ended."""

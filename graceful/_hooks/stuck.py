@@ -1,7 +1,7 @@
 """
 What is stuck: reported when it is given up, and named before a forced end.
 
-Everything that is found not to end in time comes through here, a hook, a task or code that blocks, so that each is
+Everything that does not end in time comes through here, a hook, a task or code that blocks, so that each is
 reported in the same words.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from graceful._core import clock
@@ -17,12 +18,14 @@ from graceful._core.deadline import Deadline
 from graceful._core.frames import await_chain, busy_threads, innermost
 from graceful._core.types import Outcome, Verdict
 from graceful._hooks.active import ActiveHooks
-from graceful._loop.tasks import SupervisedTasks
 from graceful._observe.journal import Journal
 from graceful._observe.log import log
 from graceful._process.unblock import Unblocked
 
 __all__ = ["StuckReporter", "still_running"]
+
+#: How many lines of what is still running are shown.
+_MOST = 30
 
 
 class StuckReporter:
@@ -70,14 +73,25 @@ class StuckReporter:
         log(logging.WARNING, "; ".join(parts), stack=stack)
 
 
-def still_running(active: ActiveHooks, tasks: SupervisedTasks | None) -> list[str]:
+def still_running(active: ActiveHooks, tasks: Sequence[tuple[str, asyncio.Task[Any]]]) -> list[str]:
     """
-    One line for each hook and task that has not ended, for the message before a forced end.
+    One line for each hook and task that has not ended, for the message before a forced end; 30 at most.
 
     Called in the watchdog's thread, perhaps, while the main thread changes what is looked at.
+
+    Args:
+        active: The hooks that run now.
+        tasks: The other tasks, each with what to call it.
     """
     now = clock.now()
-    stuck = [(f"hook {run.hook} since {now - run.began_at:.1f} s", await_chain(run.task)) for run in active.running()]
-    if tasks is not None:
-        stuck += [(tasks.label(task), await_chain(task)) for task in tasks.running()]
-    return [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck]
+    stuck: list[tuple[str, tuple[str, ...]]] = []
+    for run in active.running():
+        stuck.append((f"hook {run.hook} since {now - run.began_at:.1f} s", await_chain(run.task)))
+        stuck += [(f"    its task {_name(child)}", await_chain(child)) for child in [*run.tasks] if not child.done()]
+    stuck += [(label, await_chain(task)) for label, task in tasks]
+    lines = [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck[:_MOST]]
+    return [*lines, f"and {len(stuck) - _MOST} more"] if len(stuck) > _MOST else lines
+
+
+def _name(task: asyncio.Future[Any]) -> str:
+    return repr(task.get_name()) if isinstance(task, asyncio.Task) else repr(task)

@@ -75,7 +75,7 @@ def _report(run: HookRun) -> None:
     if run.error is not None:
         add_note(run.error, f"in {what}")
     if run.verdict is Verdict.TIMED_OUT:
-        log(logging.INFO, f"{run.stage} hook {run.error}", hook=run.hook.name, stack=run.stack)
+        log(logging.WARNING, f"{run.stage} hook {run.error}", hook=run.hook.name, stack=run.stack)
     elif run.error is not None and run.stage == "on_exception":  # not raised if another hook deals with the failure
         log(logging.WARNING, f"{what} failed: {describe(run.error)}", hook=run.hook.name)
     elif run.verdict is Verdict.CANCELLED and not run.cut:

@@ -46,19 +46,29 @@ class Cancellation:
         self._blocks = blocks
         self._unretrieved = unretrieved
 
-    async def cancel(self, find: Callable[[], Tasks], on_overdue: Callable[[asyncio.Task[Any]], None]) -> Tasks:
+    async def cancel(
+        self,
+        find: Callable[[], Tasks],
+        on_overdue: Callable[[asyncio.Task[Any]], None],
+        *,
+        first: asyncio.Task[Any] | None = None,
+        not_before: float = -math.inf,
+    ) -> Tasks:
         """
         Cancel the tasks that `find` returns, and those that they start while they end; wait for them.
 
         Args:
             find: Returns the tasks to cancel that have not ended; called again until there are none.
             on_overdue: Called with each task in a critical block that did not end in that share, before it is cancelled.
+            first: Is cancelled alone, and gets half of the share, because its `finally` may need the others; `None`: all
+                are cancelled together.
+            not_before: The share ends at this time at the earliest, unless somebody hurries.
 
         Returns:
             Those that did not end.
         """
-        until = self._share()
-        asked: Tasks = set()
+        until = self._share(not_before)
+        asked = await self._cancel_first(first, find, until)
         in_time = True
         while in_time and (found := find()):
             self._ask_to_end(found - asked if asked else found)  # of a million, each copy takes a while
@@ -78,13 +88,26 @@ class Cancellation:
             left = {task for task in left | begun if not task.done()} or find()
         return left
 
+    async def _cancel_first(
+        self, first: asyncio.Task[Any] | None, find: Callable[[], Tasks], until: Callable[[], float]
+    ) -> Tasks:
+        """Returns what has been asked to end."""
+        if first is None or first.done():
+            return set()
+        began, share = clock.now(), until()
+        if not self._blocks.postpone({first}, among=find()):
+            first.cancel()
+        half = began + (share - began) / 2
+        await self._waiting.wait_done([first], lambda: -math.inf if self._deadline.hurried else half)
+        return {first}
+
     def abandon(self, task: asyncio.Future[Any]) -> None:
         """Leave a task behind; if it still fails during the shutdown, that is reported."""
         abandon(task)
         if self._unretrieved is not None and task not in self._supervised:
             self._unretrieved.watch_again(task)
 
-    def _share(self) -> Callable[[], float]:
+    def _share(self, not_before: float) -> Callable[[], float]:
         """Returns the end of the share: half of what is left, anew when the deadline moves up."""
         limit, since = math.nan, math.nan
 
@@ -92,6 +115,7 @@ class Cancellation:
             nonlocal limit, since
             if since != self._deadline.changed_at:
                 since, limit = self._deadline.changed_at, self._deadline.half_of_rest()
+                limit = limit if self._deadline.hurried else max(limit, not_before)
             return limit
 
         return until

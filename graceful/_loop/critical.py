@@ -68,9 +68,17 @@ class CriticalBlocks:
         """The block that the task is in, for a message; empty if it is in none."""
         return "".join(f" in critical block {label!r}" for label in self._labels.get(task, [])[-1:])
 
-    def postpone(self, tasks: Iterable[Task]) -> set[Task]:
-        """Those of the tasks that must not be cancelled now; they are as soon as nothing holds them any more."""
-        spared: set[Task] = self._spared(tasks).intersection(tasks) if self._labels else set()
+    def postpone(self, tasks: Iterable[Task], among: Iterable[Task] | None = None) -> set[Task]:
+        """
+        Those of the tasks that must not be cancelled now; they are as soon as nothing holds them any more.
+
+        Args:
+            tasks: What is about to be cancelled.
+            among: All tasks that may wait for each other; `None`: the same ones.
+        """
+        if not self._labels:
+            return set()
+        spared: set[Task] = self._spared(tasks if among is None else among).intersection(tasks)
         self._postponed |= spared
         return spared
 

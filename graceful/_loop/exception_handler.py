@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from graceful._core.asyncio_private import coroutine_of, handle_owner
+from graceful._core.asyncio_private import handle_owner
+from graceful._loop.generators import closes_generator
 from graceful._loop.patch import patch_method
 from graceful._process.fork import forks
 
@@ -39,9 +40,8 @@ def is_fatal(context: Context) -> bool:
         return False
     if "handle" in context:
         return _is_fatal_callback(context, error)
-    # An async generator that is let go is closed in a task.
-    coroutine = coroutine_of(context.get("future", context.get("task")))
-    return ("future" in context or "task" in context) and type(coroutine).__name__ != "async_generator_athrow"
+    task = context.get("future", context.get("task"))
+    return task is not None and not closes_generator(task)
 
 
 def _is_fatal_callback(context: Context, error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from graceful._core.asyncio_private import default_executor, shows_default_executor
 from graceful._core.deadline import Deadline
+from graceful._loop.jobs import ExecutorJobs
 from graceful._loop.patch import patch_method
 from graceful._loop.waiting import Waiting, resolve
 
@@ -31,12 +32,17 @@ class DefaultExecutor:
         loop: The loop it belongs to.
         deadline: How long its jobs are waited for at most.
         waiting: The waits of the run.
+        jobs: What is told of each job, also of those in other executors.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: Deadline, waiting: Waiting) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadline: Deadline, waiting: Waiting, jobs: ExecutorJobs
+    ) -> None:
         self._loop = loop
         self._deadline = deadline
         self._waiting = waiting
+        self._jobs = jobs
+        self._theirs: Executor | None = None
         self._ours: Executor | None = None
         self._settled = False
         self._unpatch = [patch_method(loop, "run_in_executor", self._wrap_run)]
@@ -47,16 +53,23 @@ class DefaultExecutor:
         def run(executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:
             if executor is None and not self._settled and default_executor(self._loop) is None:
                 self._create()
-            return run_in_executor(executor, func, *args)
+            target = executor if executor is not None else self._default()
+            if target is None:
+                return run_in_executor(executor, func, *args)
+            return self._jobs.submit(run_in_executor, target, func, *args)
 
         return run
 
     def _wrap_set(self, set_default_executor: Callable[[Any], None]) -> Callable[[Any], None]:
         def set_theirs(executor: Any) -> None:
-            self._settled = True
+            self._settled, self._theirs = True, executor
             set_default_executor(executor)
 
         return set_theirs
+
+    def _default(self) -> Executor | None:
+        """The loop's default executor: what the program has set, as far as the loop shows it, or ours."""
+        return self._theirs or default_executor(self._loop) or self._ours
 
     def _create(self) -> None:
         from concurrent.futures import ThreadPoolExecutor  # here, to save a millisecond at the start

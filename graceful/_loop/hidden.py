@@ -36,9 +36,14 @@ def hide_from_all_tasks(task: asyncio.Task[T]) -> asyncio.Task[T]:
     return task
 
 
-def listed_tasks() -> set[asyncio.Task[Any]]:
-    """The program's own tasks: `asyncio.all_tasks()`, also where asyncio does not let ours be taken off the list."""
-    found = asyncio.all_tasks()
+def listed_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+    """
+    The program's own tasks: `asyncio.all_tasks()`, also where asyncio does not let ours be taken off the list.
+
+    Args:
+        loop: The loop; `None`: the running one.
+    """
+    found = asyncio.all_tasks(loop)
     if any(isinstance(task, HiddenTask) for task in found):
         found = {task for task in found if not isinstance(task, HiddenTask)}
     return found

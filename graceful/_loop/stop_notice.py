@@ -27,12 +27,13 @@ class StopNotice:
     def __init__(self, deadline: Deadline, blocks: CriticalBlocks) -> None:
         self._deadline = deadline
         self._blocks = blocks
+        self._announced = False
         self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._sleeping: set[asyncio.Future[bool]] = set()
 
     async def sleep(self, delay: float) -> bool:
         """`True` after `delay` seconds, `False` as soon as the shutdown begins."""
-        if self._deadline.stopping:
+        if self._deadline.stopping or self._announced:
             await asyncio.sleep(0)
             return False
         loop = asyncio.get_running_loop()
@@ -58,6 +59,7 @@ class StopNotice:
         return {task for task in self._told if not task.done()}
 
     def announce(self) -> None:
-        """The shutdown has begun: wake all that sleep."""
+        """The end was announced, or the shutdown has begun: wake all that sleep."""
+        self._announced = True
         for woken in self._sleeping:
             resolve(woken, False)

@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from graceful._loop.critical import CriticalBlocks
+from graceful._loop.ownership import as_work
 from graceful._loop.unretrieved import UnretrievedExceptions
 
 __all__ = ["SupervisedTasks"]
@@ -70,7 +71,13 @@ class SupervisedTasks:
             self._unretrieved.skip(coro)
         # A user's task factory may take nothing but the coroutine.
         loop = self._loop
-        task: asyncio.Task[T] = loop.create_task(coro) if context is None else loop.create_task(coro, context=context)
+        task: asyncio.Task[T]
+        if context is not None:
+            task = loop.create_task(coro, context=context)
+        elif (outside := as_work()) is not None:  # a startup hook or a resource starts it, and it is work all the same
+            task = outside.run(loop.create_task, coro)
+        else:
+            task = loop.create_task(coro)
         if name is not None:
             task.set_name(name)
         self._running[task] = made
@@ -95,7 +102,13 @@ class SupervisedTasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         made = self._running.pop(task, None)
-        if made is not None and not task.cancelled() and (error := task.exception()) is not None:
+        if made is None:
+            return
+        if task.cancelled():
+            if not task.cancelling():  # nobody asked for it: a client has cancelled its futures, perhaps
+                text = f"task {task.get_name()!r} was cancelled, and nobody asked for it"
+                self._on_failed(task, made, asyncio.CancelledError(text))
+        elif (error := task.exception()) is not None:
             self._on_failed(task, made, error)
 
     def release(self, task: asyncio.Task[Any]) -> None:

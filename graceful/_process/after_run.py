@@ -34,7 +34,7 @@ from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted
 from graceful._core.frames import thread_lines
-from graceful._core.settings import default_signals
+from graceful._core.settings import CTRL_C, default_signals
 from graceful._core.state import Action, StateMachine, Trigger
 from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self
 from graceful._process.fork import undo_in_child
@@ -134,7 +134,8 @@ def _take_signals(later_signals: StateMachine) -> None:
     """In a process that is ending: only a further request of the user may cut atexit callbacks and threads short."""
 
     def again(number: int, _frame: object) -> None:
-        if later_signals.decide(Trigger.SIGNAL, clock.now()) is Action.FORCE:
+        trigger = Trigger.INTERRUPT if number in CTRL_C else Trigger.SIGNAL
+        if later_signals.decide(trigger, clock.now()) is Action.FORCE:
             kill_self(number)
 
     def reset() -> None:
@@ -149,7 +150,7 @@ def _take_signals(later_signals: StateMachine) -> None:
 
 def _at_exit(later_signals: StateMachine) -> None:
     """In a process that ends after a signal: the same signal once more, forwarded by a wrapper, changes nothing."""
-    if clock.now() - later_signals.last_request_at < later_signals.debounce:
+    if clock.now() - later_signals.last_signal_at < later_signals.debounce:
         _take_signals(later_signals)
 
 

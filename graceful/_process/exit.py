@@ -1,4 +1,4 @@
-"""Ending the process at once: with a status such as 70, by a signal, or because it is a fork in its parent's code."""
+"""How to end the process at once: with a status, or by a signal. `process_guard` and `after_run` say when."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from graceful._process.fork import forks
-
-__all__ = ["EX_SOFTWARE", "die_by", "end_if_forked", "exit_now", "flush_stdio", "kill_self"]
+__all__ = ["EX_SOFTWARE", "die_by", "exit_now", "flush_stdio", "kill_self"]
 
 #: sysexits.h: an internal software error. The exit status 70 of a process that could not end by itself in time.
 EX_SOFTWARE = 70
@@ -44,26 +42,6 @@ def die_by(number: signal.Signals) -> NoReturn:
     _flush()
     kill_self(number)
     os._exit(128 + number)  # as PID 1, which cannot die by a signal of its own (pid_namespaces(7))
-
-
-def end_if_forked(before: int, error: BaseException | None) -> None:
-    """
-    End a forked child that left its parent's code, at once, as `multiprocessing` ends its own.
-
-    The parent's hooks are not the child's to run. Nor may it close the loop, which shares its epoll descriptor with the
-    parent's: to unregister the child's self-pipe there would leave the parent deaf.
-
-    Args:
-        before: What `forks()` was in the parent; if it still is, this is no child, and nothing is done.
-        error: The exception that left the code; `None`: none did.
-    """
-    if forks() == before:
-        return
-    error = error or SystemExit(0)
-    if not isinstance(error, SystemExit):
-        sys.excepthook(type(error), error, error.__traceback__)
-    code = error.code if isinstance(error, SystemExit) else 1
-    exit_now(code if isinstance(code, int) else int(code is not None))
 
 
 def _flush() -> None:

@@ -1,16 +1,20 @@
 """
-Forked children: a child must not run its parent's hooks.
+Forked children: a child never runs its parent's hooks.
 
-Its signal handlers are reset to the default action, as `exec` would do, and whatever else a run has taken is undone.
+Its signal handlers are reset to the default action, as `exec` would do, and whatever else a run has taken is undone. A child
+that leaves its parent's code is ended at once.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 
-__all__ = ["forks", "undo_in_child"]
+from graceful._process.exit import exit_now
+
+__all__ = ["end_if_forked", "forks", "undo_in_child"]
 
 _to_undo: set[Callable[[], None]] = set()
 _forks = 0
@@ -28,6 +32,26 @@ def forks() -> int:
 def undo_in_child(undo: Callable[[], None], *, over: bool = False) -> None:
     """Call `undo` in every child that is forked from now on; `over`: no longer. Safe in a signal handler."""
     (_to_undo.discard if over else _to_undo.add)(undo)
+
+
+def end_if_forked(before: int, error: BaseException | None) -> None:
+    """
+    End a forked child that left its parent's code, at once, as `multiprocessing` ends its own.
+
+    The parent's hooks are not the child's to run. Nor may it close the loop, which shares its epoll descriptor with the
+    parent's: to unregister the child's self-pipe there would leave the parent deaf.
+
+    Args:
+        before: What `forks()` was in the parent; if it still is, this is no child, and nothing is done.
+        error: The exception that left the code; `None`: none did.
+    """
+    if forks() == before:
+        return
+    error = error or SystemExit(0)
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+    code = error.code if isinstance(error, SystemExit) else 1
+    exit_now(code if isinstance(code, int) else int(code is not None))
 
 
 def _begin_child() -> None:

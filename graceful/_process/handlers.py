@@ -29,7 +29,7 @@ from typing import Any, Self
 from graceful._core.asyncio_private import is_runner_sigint
 from graceful._process.fork import undo_in_child
 
-__all__ = ["SignalHandlers", "block_signals", "in_main_thread", "raises_interrupt", "signal_owner"]
+__all__ = ["SignalHandlers", "block_signals", "in_main_thread", "is_default", "raises_interrupt", "signal_owner"]
 
 #: What interrupts the main thread from another one; `None`: nothing can, on this platform.
 _INTERRUPT = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
@@ -74,6 +74,11 @@ def signal_owner() -> bool:
     return taken
 
 
+def is_default(handler: object) -> bool:
+    """Whether this is what Python starts with: the default action, or for SIGINT its own handler."""
+    return handler == signal.SIG_DFL or handler is signal.default_int_handler
+
+
 def raises_interrupt(handler: object) -> bool:
     """Whether this SIGINT handler may raise KeyboardInterrupt in any code: Python's own, or that of `asyncio.run`."""
     return handler is signal.default_int_handler or is_runner_sigint(handler)
@@ -85,6 +90,7 @@ class SignalHandlers:
 
     Args:
         wanted: The signals that stop. One that is ignored now (inherited from `nohup` or `sh -c 'app &'`) stays ignored.
+        override: Whether those are taken that the program handles itself; else they stay the program's.
         explicit: The signals that are taken even if they are ignored.
         on_signal: Called in the main thread, between any two bytecodes, with the signal. It must only do what is safe
             there: no locks, no I/O but `os.write`.
@@ -95,10 +101,12 @@ class SignalHandlers:
         self,
         wanted: Iterable[signal.Signals],
         explicit: Iterable[signal.Signals],
+        override: bool,
         on_signal: Callable[[int], None],
         on_interrupt: Callable[[], None] | None,
     ) -> None:
         self._explicit = {*explicit}
+        self._override = override
         self._wanted = {*wanted} | self._explicit
         self._on_signal = on_signal
         self._on_interrupt = on_interrupt
@@ -112,10 +120,8 @@ class SignalHandlers:
     def __enter__(self) -> Self:
         for number in sorted(self._wanted):
             before = signal.getsignal(number)
-            # None: a handler that Python did not install, and so cannot restore.
-            if before is None or (before == signal.SIG_IGN and number not in self._explicit):
-                continue
-            self._take(number, before)
+            if self._may_take(before) or (number in self._explicit and before is not None):
+                self._take(number, before)
         if self._on_interrupt is not None and _INTERRUPT and signal.getsignal(_INTERRUPT) == signal.SIG_DFL:
             self._before[_INTERRUPT] = signal.SIG_DFL
             signal.signal(_INTERRUPT, self._handle_interrupt)
@@ -129,12 +135,21 @@ class SignalHandlers:
 
     def take_more(self, numbers: Iterable[signal.Signals]) -> None:
         """Take signals that are not taken yet, even if they are ignored. In the main thread."""
-        for number in {*numbers} - self._before.keys():
-            self._take(number, signal.getsignal(number))
+        for number in numbers:
+            if not self.has(number):
+                self._take(number, signal.getsignal(number))
 
     def _take(self, number: signal.Signals, before: Any) -> None:
-        self._before[number] = before
+        self._before.setdefault(number, before)  # the program may have taken it from us meanwhile
         signal.signal(number, self._handle)
+
+    def _may_take(self, before: object) -> bool:
+        # None: a handler that Python did not install, and so cannot restore.
+        return before not in (None, signal.SIG_IGN) and (self._override or is_default(before))
+
+    def has(self, number: int) -> bool:
+        """Whether the signal is ours now: the program may have taken it meanwhile. Also in another thread."""
+        return signal.getsignal(number) == self._handle
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._on_signal(number)

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
+from graceful._core.settings import CTRL_C
 from graceful._core.state import Action, StateMachine, Trigger
 from graceful._process.after_run import start_thread
 from graceful._process.fork import forks
@@ -50,11 +51,13 @@ class Watchdog:
     """
     Args:
         deadline: When the process is ended; it begins to run here, if the main thread does not hear a request.
-        debounce: Seconds without a signal after which the next one is a new request.
+        debounce: Seconds after a signal that counted before the next one counts.
         stopping: The signals that begin the shutdown.
+        is_ours: Says whether the app handles a signal now. One that the program handles is none of its business.
         on_signal: Called in the watchdog's thread for each batch of signals: wake the loop.
+        on_foreign: Called in the watchdog's thread for a stopping signal that the program handles itself.
         on_expired: Called in the watchdog's thread when the deadline has passed: end the process.
-        on_forced: Called in the watchdog's thread for a third request that a deaf main thread did not react to.
+        on_forced: Called in the watchdog's thread for a third Ctrl-C that a deaf main thread did not react to.
 
     Attributes:
         heard_at: When the first request was heard, perhaps before the main thread did; infinity: there was none.
@@ -67,13 +70,17 @@ class Watchdog:
         debounce: float,
         stopping: frozenset[int],
         *,
+        is_ours: Callable[[int], bool],
         on_signal: Callable[[], None],
+        on_foreign: Callable[[int], None],
         on_expired: Callable[[], None],
         on_forced: Callable[[int], None],
     ) -> None:
         self._deadline = deadline
         self._stopping = stopping
         self._on_signal = on_signal
+        self._is_ours = is_ours
+        self._on_foreign = on_foreign
         self._on_expired = on_expired
         self._on_forced = on_forced
         # What the main thread's state machine would decide if it heard.
@@ -178,14 +185,21 @@ class Watchdog:
         self._forward(numbers)
         with contextlib.suppress(Exception):  # of a user's own loop; the deadline is kept all the same
             self._on_signal()
-        requests = [number for number in numbers if number in self._stopping]
-        if not requests:
-            return
+        stopping = [number for number in numbers if number in self._stopping]
+        requests = [number for number in stopping if self._is_ours(number)]
+        for number in dict.fromkeys(stopping):
+            if number not in requests:
+                self._on_foreign(number)
+        if requests:
+            self._request(requests)
+
+    def _request(self, requests: list[int]) -> None:
         now = clock.now()
         self.heard_at = min(now, self.heard_at)
         # The main thread fixes it, too, as soon as it hears; a deaf one never does.
         self._deadline.request_heard(now)
-        action = self._shadow.decide(Trigger.SIGNAL, now)
+        interrupt = not CTRL_C.isdisjoint(requests)
+        action = self._shadow.decide(Trigger.INTERRUPT if interrupt else Trigger.SIGNAL, now)
         if action is Action.HURRY:
             self.hurried_at = now
             time.sleep(_DEAF)  # a main thread that hears has decided by now
@@ -193,7 +207,7 @@ class Watchdog:
                 self._deadline.hurry_heard(now)
         elif action is Action.FORCE:
             time.sleep(_DEAF)  # a main thread that hears has ended the process by now
-            self._on_forced(requests[-1])
+            self._on_forced(signal.SIGINT)
 
     def _forward(self, numbers: bytes) -> None:
         """To whatever had the wakeup fd before: handlers that a loop factory set on its loop go on working."""

@@ -1,20 +1,34 @@
 """
 The process guard of `async with app:`, where the process is somebody else's.
 
-`asyncio.run` answers the second Ctrl-C with a KeyboardInterrupt in whatever runs, which would be a hook, or this package;
-and it closes the loop without waiting for any tasks but those it knows. So from the moment the app stops until it has
-stopped, SIGINT is taken if it would do that (and SIGALRM if nobody has it, to unblock what blocks); the owner's handler is
-called afterwards.
+While the block runs, in the main thread:
+
+- A stopping signal with the default action would end the process without its cleanup. It is taken by
+  `loop.add_signal_handler`: the block is cancelled, and leaves with `Interrupted`.
+- SIGINT or SIGTERM with a handler of the owner's, such as a server's: the handler is wrapped. The signal is announced to
+  the app, and the owner's handler is called.
+- SIGINT under `asyncio.run` stays as it is: it cancels main. But the second Ctrl-C would raise KeyboardInterrupt in whatever
+  runs, which could be a hook, or this package; and `asyncio.run` closes the loop without waiting for any tasks but those it
+  knows. So from the moment the app stops until it has stopped, SIGINT is taken, and the owner's handler is called
+  afterwards. SIGALRM is taken in that time if nobody has it, to unblock what blocks.
+- Everything is given back as it was.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterable
+from types import FrameType
+from typing import Any
 
 from typing_extensions import override
 
-from graceful._core.errors import StateError
+from graceful._core import clock
+from graceful._core.errors import Interrupted, StateError
+from graceful._core.state import Trigger
+from graceful._core.types import Cause, Kind
+from graceful._process.after_run import die_if_uncaught
 from graceful._process.handlers import SignalHandlers, in_main_thread, raises_interrupt
 from graceful._process.unblock import Unblocker
 from graceful._run.process_guard import ProcessGuard
@@ -22,15 +36,79 @@ from graceful._run.process_guard import ProcessGuard
 __all__ = ["BlockGuard"]
 
 
-class BlockGuard(ProcessGuard):
-    """Takes SIGINT and SIGALRM while the app stops; arguments as for `ProcessGuard`."""
+class _Announcing:
+    """Stands in for a handler of the owner's: announces the signal, then calls it; otherwise it looks like that handler."""
 
-    _interrupted = False
+    def __init__(self, guard: BlockGuard, handler: Any) -> None:
+        self._guard = guard
+        self._handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._guard.announce(number)
+        if callable(self._handler):
+            self._handler(number, frame)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)  # sse-starlette finds uvicorn's server as `__self__` of its handler
+
+
+class BlockGuard(ProcessGuard):
+    """Arguments as for `ProcessGuard`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._interrupted = False
+        self._loop = asyncio.get_running_loop()
+        self._before: dict[signal.Signals, Any] = {}
+        self._wrapped: dict[signal.Signals, _Announcing] = {}
+        self._taken: set[signal.Signals] = set()
+
+    # --- for the time of the block ---------------------------------------------------------------------------------
+
+    def take(self) -> None:
+        """The block is entered."""
+        if not in_main_thread():
+            return
+        for number in self._settings.signals:
+            handler = signal.getsignal(number)
+            if handler == signal.SIG_DFL:
+                self._take_default(number)
+            elif callable(handler) and number in (signal.SIGINT, signal.SIGTERM) and not raises_interrupt(handler):
+                self._before[number] = handler
+                self._wrapped[number] = _Announcing(self, handler)
+                signal.signal(number, self._wrapped[number])
+
+    def _take_default(self, number: signal.Signals) -> None:
+        try:
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        except (NotImplementedError, RuntimeError):  # Windows; a loop that takes no signals
+            return
+        self._before[number] = signal.SIG_DFL
+        self._taken.add(number)
+
+    def give_back(self) -> None:
+        """The app has stopped: give everything back."""
+        for number in self._taken:
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, self._before[number])
+        for number, wrapped in self._wrapped.items():
+            if signal.getsignal(number) is wrapped:  # or the owner has put back what was there before its own
+                signal.signal(number, self._before[number])
+        if self._handlers is not None:
+            self._handlers.__exit__()
+        if self._unblocker is not None:
+            self._unblocker.disarm()
+
+    def announce(self, number: int) -> None:
+        """In a signal handler: the owner of the process is told to stop."""
+        self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
+
+    # --- while the app stops ---------------------------------------------------------------------------------------
 
     @override
     def deadline_changed(self) -> None:
         if self._handlers is None and in_main_thread() and raises_interrupt(signal.getsignal(signal.SIGINT)):
-            self._handlers = SignalHandlers({signal.SIGINT}, (), self._on_signal, None)
+            self._handlers = SignalHandlers({signal.SIGINT}, (), True, self._on_interrupt, None)
             self._handlers.__enter__()
         self._make_unblocker_if_free()
         super().deadline_changed()
@@ -52,19 +130,16 @@ class BlockGuard(ProcessGuard):
         if free and self._unblocker is None:
             self._make_unblocker()
 
-    @override
-    def _on_signal(self, number: int) -> None:
+    def _on_interrupt(self, number: int) -> None:
         self._interrupted = True
-        super()._on_signal(number)
-
-    def give_back(self) -> None:
-        """The app has stopped: give both signals back."""
-        if self._handlers is not None:
-            self._handlers.__exit__()
-        if self._unblocker is not None:
-            self._unblocker.disarm()
+        self._on_signal(number)
 
     def pass_on(self) -> None:
         """In the block's task: the owner's handler is called now for the Ctrl-C that came meanwhile."""
         if self._interrupted:
             signal.raise_signal(signal.SIGINT)
+
+    @override
+    def prepare_end(self, raised: BaseException | None) -> None:
+        if isinstance(raised, Interrupted) and raised.signal in self._taken:
+            die_if_uncaught(raised, self._deadline, self._dispatcher.later_signals())

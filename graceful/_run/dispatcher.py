@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
+from graceful._core.settings import CTRL_C
 from graceful._core.state import Action, State, StateMachine, Trigger
 from graceful._core.types import Cause, Failure, Kind
 from graceful._observe.journal import Journal
@@ -27,18 +28,20 @@ __all__ = ["Dispatcher"]
 class Dispatcher:
     """
     Args:
-        debounce: Seconds without a signal after which the next one is a new request.
+        debounce: Seconds after a signal that counted before the next one counts.
         deadline: Fixed by the first cause, moved up by a second Ctrl-C.
         journal: Where causes are kept for the report.
         failures: Where failures are kept.
         on_deadline_changed: Called whenever the deadline changes, perhaps in a signal handler.
         on_force: Called for the request after HURRY, perhaps in a signal handler; does not return.
+        on_answer: Called for a first Ctrl-C in a shutdown that something else began, perhaps in a signal handler.
         on_wake: Called in the loop, soon after anything was posted.
         interrupt_main_thread: Called in another thread than that of the run; has `decide_all` called there soon, even if
             that thread is blocked.
 
     Attributes:
         cause: The first cause; `None` while there is none.
+        announced: What told the owner of the process to stop, where that is not the app; `None`: nothing did.
         first_signal: The first request to stop that was a signal, whatever came of it; `None` if there was none.
         late: The last cause that came when all was over; `None` if there was none.
     """
@@ -52,10 +55,12 @@ class Dispatcher:
         *,
         on_deadline_changed: Callable[[], None],
         on_force: Callable[[Cause], None],
+        on_answer: Callable[[], None],
         on_wake: Callable[[], None],
         interrupt_main_thread: Callable[[], None],
     ) -> None:
         self.cause: Cause | None = None
+        self.announced: Cause | None = None
         self.first_signal: Cause | None = None
         self.late: Cause | None = None
         self._machine = StateMachine(debounce)
@@ -64,6 +69,7 @@ class Dispatcher:
         self._failures = failures
         self._on_deadline_changed = on_deadline_changed
         self._on_force = on_force
+        self._on_answer = on_answer
         self._on_wake = on_wake
         self._interrupt_main_thread = interrupt_main_thread
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,6 +85,11 @@ class Dispatcher:
         return self.cause is not None
 
     @property
+    def announced_or_stopping(self) -> bool:
+        """Whether the end was announced or has begun: what `App.stopping` says."""
+        return self.cause is not None or self.announced is not None
+
+    @property
     def over(self) -> bool:
         """Whether the run is over."""
         return self._machine.state is State.OVER
@@ -88,9 +99,13 @@ class Dispatcher:
         self._posted.append((trigger, cause, failure))
         if threading.get_ident() == self._thread:
             self.decide_all()
-        else:
+        elif trigger is not Trigger.ANNOUNCE:  # which has no deadline, and can wait for a blocked loop
             self._interrupt_main_thread()
         self.wake()
+
+    def post_signal(self, cause: Cause) -> None:
+        """Take a signal that stops the program; from any thread, and from a signal handler."""
+        self.post(_trigger_of(cause), cause)
 
     def stop(self, because: BaseException | None = None) -> None:
         """Begin the shutdown; from any thread, and from a signal handler. `because`: a cancellation that asked for it."""
@@ -98,8 +113,15 @@ class Dispatcher:
             self.post(Trigger.STOP, Cause(Kind.REQUESTED, clock.now(), exception=because))
 
     def main_ended(self, at: float) -> None:
-        """Main, or the block in its place, has ended without an error."""
-        self.post(Trigger.ENDED, Cause(Kind.COMPLETED, at))
+        """Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop."""
+        announced = self.announced
+        cause = Cause(Kind.COMPLETED, at) if announced is None else Cause(Kind.SIGNAL, at, signal=announced.signal)
+        self.post(Trigger.ENDED, cause)
+
+    @property
+    def told_owner(self) -> bool:
+        """Whether the first cause is a signal that somebody else handles, who decides how the process ends."""
+        return self.announced is not None and self.first_signal is None
 
     def wake(self) -> None:
         """Have `on_wake` called in the loop; from any thread, and from a signal handler."""
@@ -138,7 +160,7 @@ class Dispatcher:
                 self._deciding = False
 
     def _decide(self, trigger: Trigger, cause: Cause, failure: Failure | None) -> None:
-        if trigger is Trigger.SIGNAL and self.first_signal is None:
+        if trigger in (Trigger.SIGNAL, Trigger.INTERRUPT) and self.first_signal is None:
             self.first_signal = cause
         action = self._machine.decide(trigger, cause.at)
         if action is Action.IGNORE:
@@ -159,6 +181,10 @@ class Dispatcher:
             self._on_deadline_changed()
         elif action is Action.FORCE:
             self._on_force(cause)
+        elif action is Action.ANSWER:
+            self._on_answer()
+        elif action is Action.ANNOUNCE:
+            self.announced = self.announced or cause
         elif action is Action.LATE:
             self.late = cause
 
@@ -169,4 +195,8 @@ class Dispatcher:
         signals = [each for each in self._journal.causes if each.signal is not None]
         if not signals and self.first_signal is not None:
             signals = [self.first_signal]
-        return self._machine.after(each.at for each in signals)
+        return self._machine.after((_trigger_of(each), each.at) for each in signals)
+
+
+def _trigger_of(cause: Cause) -> Trigger:
+    return Trigger.INTERRUPT if cause.signal in CTRL_C else Trigger.SIGNAL

@@ -10,6 +10,7 @@ from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, Kind
 from graceful._hooks.stuck import StuckReporter
+from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.stop_notice import StopNotice
 from graceful._loop.tasks import SupervisedTasks
 from graceful._loop.waiting import Waiting
@@ -24,12 +25,15 @@ class Drain:
     """
     Args:
         settings: What the app was made with.
-        deadline: When everything must be over; half of what is left after the delay is for draining.
+        deadline: When everything must be over.
         waiting: The waits of the run.
         hooks: Runs the `stage="drain"` hooks.
         tasks: Those with `drain=True` are waited for.
         notice: So are those that asked to be told.
         stuck: Where those are reported that did not end in time.
+
+    Attributes:
+        ends_at: When the time for work to end by itself is over, once it has begun.
     """
 
     def __init__(
@@ -49,15 +53,24 @@ class Drain:
         self._tasks = tasks
         self._notice = notice
         self._stuck = stuck
-        self._ends_at = math.inf
+        self.ends_at = math.inf
+        self._early: asyncio.Task[None] | None = None
+
+    def announce(self) -> None:
+        """The end was announced: run the drain hooks, while everything goes on. Calling it again does nothing."""
+        if self._early is None:
+            self._early = hide_from_all_tasks(HiddenTask(self._hooks.drain(self._limit), name="graceful drain"))
 
     async def run(self, cause: Cause) -> None:
         """Take its three steps, as long as there is time and nobody hurries."""
         delay = self._settings.drain_delay if cause.kind is Kind.SIGNAL else 0.0
-        self._ends_at = drain_until(cause.at, delay, self._deadline.at)
+        self.ends_at = drain_until(cause.at, delay, self._deadline.at, self._settings.drain_share)
         if delay:
             await self._go_on_serving(cause.at + delay)
-        await self._hooks.drain(self._limit)
+        if self._early is None:
+            await self._hooks.drain(self._limit)
+        else:
+            await self._waiting.wait_done([self._early], self._limit)
         await self._finish_work()
         for _ in range(2):  # a task that awaited one of these gets its turn, and may end by itself
             await asyncio.sleep(0)
@@ -78,7 +91,7 @@ class Drain:
                     )
 
     def _limit(self) -> float:
-        return self._unless_hurried(self._ends_at)
+        return self._unless_hurried(self.ends_at)
 
     def _unless_hurried(self, limit: float) -> float:
         return -math.inf if self._deadline.hurried else limit

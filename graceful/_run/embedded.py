@@ -3,7 +3,7 @@
 
 That is uvicorn, pytest, a notebook or `asyncio.run`. The block takes the place of main. A task stands in for it: when the shutdown cancels that task, the block is cancelled, and
 the task ends when the block has been left. Nothing else differs, except that only tasks created through the app are
-cancelled, and that signals are the owner's business, but for what `block_guard` says.
+cancelled, and that signals are the owner's business, apart from what `block_guard` says.
 
 If the block's own task is gone before it has left the block, the stand-in stays until the cleanup is over.
 """
@@ -49,6 +49,8 @@ class EmbeddedRun(Run):
         self._left = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: LifecycleTask | None = None
+        self._has_main = True
+        self._finished = False
 
     @override
     def make_guard(self) -> BlockGuard:
@@ -65,6 +67,7 @@ class EmbeddedRun(Run):
         """Start; raises what a failed start raised, after what was started was cleaned up."""
         loop = asyncio.get_running_loop()
         parts = self.enter_loop(loop)
+        self.guard.take()
         task = self._task = LifecycleTask(self._live(parts), loop, self._stop)
         task.add_done_callback(lambda _: resolve(self._ready, None))
         task.add_done_callback(lambda _: self.guard.give_back())
@@ -105,6 +108,7 @@ class EmbeddedRun(Run):
         try:
             self._left.set()
             if error is None:
+                self._finished = True
                 self.dispatcher.main_ended(clock.now())
             elif isinstance(error, asyncio.CancelledError):
                 self.dispatcher.stop(error)
@@ -112,6 +116,10 @@ class EmbeddedRun(Run):
                 self.intake.fail(error, "the block failed", task=self._stand_in_task())
         finally:
             release()
+
+    @override
+    def main_finished(self) -> bool:
+        return self._finished
 
     async def end_owner(self) -> None:
         """

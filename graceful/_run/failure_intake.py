@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,10 +13,10 @@ from graceful._core.errors import Interrupted
 from graceful._core.frames import strip_internal_frames
 from graceful._core.places import origin
 from graceful._core.state import Trigger
-from graceful._core.types import Cause, Failure, Kind, add_note
+from graceful._core.types import Cause, Failure, Kind, add_note, describe
 from graceful._hooks.stuck import StuckReporter
-from graceful._process.exit import end_if_forked
-from graceful._process.fork import forks
+from graceful._observe.log import log
+from graceful._process.fork import end_if_forked, forks
 from graceful._process.unblock import Unblocked, split_unblocked
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.failures import Failures
@@ -83,7 +84,7 @@ class FailureIntake:
         at = clock.now()
         if isinstance(error, KeyboardInterrupt):
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
-            self._dispatcher.post(Trigger.SIGNAL, Cause(Kind.SIGNAL, at, signal=number, exception=error))
+            self._dispatcher.post_signal(Cause(Kind.SIGNAL, at, signal=number, exception=error))
         else:
             context = {"message": message, "exception": error, **context}
             failure = Failure(error, message, context, task, at)
@@ -100,6 +101,11 @@ class FailureIntake:
         # asyncio's own words: `Exception in callback tick() at app.py:7`, `Task exception was never retrieved`
         note = f"in {origin(task)}: {message}" if task is not None else message.replace("Exception in ", "in ", 1)
         self.fail(error, message, context, task, note=note)
+
+    def job_failed(self, label: str, error: BaseException) -> None:
+        """A job in an executor failed when nothing awaited it any more: it is reported, and changes no status."""
+        log(logging.ERROR, f"{label} failed after its task was cancelled: {describe(error)}", error=error)
+        self._failures.record_harmless(Failure(error, f"{label} failed", {}, at=clock.now()))
 
     def heard_harmless(self, context: dict[str, Any]) -> None:
         """The loop's exception handler heard of something that is no failure of the program."""

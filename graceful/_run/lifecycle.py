@@ -24,6 +24,7 @@ from graceful._loop.stop_notice import StopNotice
 from graceful._loop.waiting import Waiting
 from graceful._observe.log import log
 from graceful._run.dispatcher import Dispatcher
+from graceful._run.drain import Drain
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
 from graceful._run.startup import Startup
@@ -66,6 +67,7 @@ class Lifecycle:
         notice: Who asked to be told is told.
         startup: The first phase.
         serving: The second.
+        drain: Its first step, which an announcement begins.
         shutdown: The third.
     """
 
@@ -79,6 +81,7 @@ class Lifecycle:
         notice: StopNotice,
         startup: Startup,
         serving: Serving,
+        drain: Drain,
         shutdown: Shutdown,
     ) -> None:
         self._settings = settings
@@ -89,8 +92,12 @@ class Lifecycle:
         self._notice = notice
         self._startup = startup
         self._serving = serving
+        self._drain = drain
         self._shutdown = shutdown
+        self._running = False
+        self._announcement_seen = False
         self._hurry_announced = False
+        self._answer_due = False
 
     async def live(self, start_main: Callable[[], None]) -> None:
         """
@@ -104,9 +111,15 @@ class Lifecycle:
         self._dispatcher.enter(State.STARTING)
         await self._startup.run()
         self._dispatcher.enter(State.RUNNING)
+        self._running = True
+        self._pass_on_announcement()
         await self._serving.run(start_main)
         assert self._dispatcher.cause is not None
         await self._shutdown.run(self._dispatcher.cause)
+
+    def answer(self) -> None:
+        """In a signal handler: the first Ctrl-C in a shutdown that something else began."""
+        self._answer_due = True
 
     def wake(self) -> None:
         """In the loop, soon after anything was posted: whatever waits for it goes on."""
@@ -114,11 +127,34 @@ class Lifecycle:
         if self._dispatcher.stopping:
             self._notice.announce()
             self._startup.cut_short()
+        else:
+            self._pass_on_announcement()
         self._waiting.reconsider()
         self._serving.wake()
+        self._say_what_ctrl_c_does()
+
+    def _pass_on_announcement(self) -> None:
+        """Whoever owns the process was told to stop: tell those who asked to be told, and stop accepting work."""
+        announced = self._dispatcher.announced
+        if announced is None or self._announcement_seen or not self._running:
+            return
+        self._announcement_seen = True
+        self._notice.announce()
+        self._drain.announce()
+        name = self._settings.name
+        log(logging.INFO, f"{name} is told that the process stops ({announced})", on_terminal=False, app=name)
+
+    def _say_what_ctrl_c_does(self) -> None:
+        name = self._settings.name
+        if self._answer_due:
+            self._answer_due = False
+            left, cause = self._deadline.remaining(), self._dispatcher.cause
+            log(
+                logging.INFO,
+                f"{name} is already shutting down ({cause}), {left:.1f} s left for cleanup; press Ctrl-C again to hurry",
+            )
         if self._deadline.hurried and not self._hurry_announced:
             self._hurry_announced = True
-            name = self._settings.name
             log(logging.INFO, f"{name} is hurrying, {HURRY:g} s left for cleanup; press Ctrl-C again to end it at once")
 
     def _warn_of_timeouts(self) -> None:

@@ -1,7 +1,7 @@
 """
-The process guard: what a run does to the process, behind one object.
+The process guard: signal handlers, the end of the process at the deadline (exit status 70) or by a third Ctrl-C.
 
-That is the signal handlers, the watchdog (ends the process at the deadline) and the unblocker (raises in code that blocks
+Behind one object are the signal handlers, the watchdog (ends the process at the deadline) and the unblocker (raises in code that blocks
 the loop). A run in another thread than the main one has none of them: then each method does nothing.
 """
 
@@ -70,8 +70,9 @@ class ProcessGuard:
         """Take the signal handlers and start the watchdog, in the main thread; everything is given back in reverse."""
         reactions = self._reactions = self._signal_hooks.signals
         stopping = {*self._settings.signals} - reactions
-        with SignalHandlers(stopping, reactions, self._on_signal, self._dispatcher.decide_all) as handlers:
-            self._watchdog = self._make_watchdog(stopping & handlers.taken.keys())
+        override = self._settings.signals_given
+        with SignalHandlers(stopping, reactions, override, self._on_signal, self._dispatcher.decide_all) as handlers:
+            self._watchdog = self._make_watchdog(handlers, stopping & handlers.taken.keys())
             if Unblocker.available():
                 self._make_unblocker()
             self._watchdog.start()
@@ -97,12 +98,14 @@ class ProcessGuard:
         if self._watchdog is not None:
             self._watchdog.detach()
 
-    def _make_watchdog(self, stopping: set[signal.Signals]) -> Watchdog:
+    def _make_watchdog(self, handlers: SignalHandlers, stopping: set[signal.Signals]) -> Watchdog:
         return Watchdog(
             self._deadline,
             self._settings.debounce,
             frozenset(int(number) for number in stopping),
+            is_ours=handlers.has,
             on_signal=self._dispatcher.wake,
+            on_foreign=self._announce,
             on_expired=self._end_expired,
             on_forced=self.force,
         )
@@ -150,7 +153,13 @@ class ProcessGuard:
                 first, second = min(first, self._watchdog.heard_at), self._watchdog.hurried_at
         for at in (first, second):
             if at < math.inf:
-                self._dispatcher.post(Trigger.SIGNAL, Cause(Kind.SIGNAL, at, signal=arrived))
+                self._dispatcher.post_signal(Cause(Kind.SIGNAL, at, signal=arrived))
+
+    def _announce(self, number: int) -> None:
+        """Somebody else handles a signal that says that the process is to stop; in any thread."""
+        if number == signal.SIGTERM:
+            cause = Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number))
+            self._dispatcher.post(Trigger.ANNOUNCE, cause)
 
     def interrupt_main_thread(self) -> None:
         """From another thread: have the main thread decide what was posted, and keep the deadline if it is deaf."""

@@ -1,5 +1,5 @@
 """
-One run of an app, put together: every part is created here, and given what it works with.
+The parts of one run, put together: each is created here, and given what it works with.
 
 The parts that exist before the loop (the dispatcher, the deadline, the guard of the process) are made by `Run`, those that
 live in it by `LoopParts`. `runner` and `embedded` are the two ways to use them.
@@ -29,6 +29,8 @@ from graceful._loop.abandoned import keep_abandoned
 from graceful._loop.cancellation import Cancellation
 from graceful._loop.critical import CriticalBlocks
 from graceful._loop.exception_handler import ExceptionHandler
+from graceful._loop.jobs import ExecutorJobs
+from graceful._loop.ownership import Ownership
 from graceful._loop.stop_notice import StopNotice
 from graceful._loop.tasks import SupervisedTasks
 from graceful._loop.unretrieved import UnretrievedExceptions
@@ -45,6 +47,7 @@ from graceful._run.failures import Failures
 from graceful._run.late_hooks import LateHooks, check_stages
 from graceful._run.lifecycle import Lifecycle
 from graceful._run.process_guard import ProcessGuard
+from graceful._run.progress import Progress
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
 from graceful._run.shutdown_hooks import ShutdownHooks
@@ -86,6 +89,7 @@ class Run:
             self.failures,
             on_deadline_changed=self._deadline_changed,
             on_force=self._force,
+            on_answer=self._answer,
             on_wake=self._wake,
             interrupt_main_thread=self._interrupt_main_thread,
         )
@@ -144,6 +148,10 @@ class Run:
     def _force(self, cause: Cause) -> None:
         self.guard.force(cause.signal or signal.SIGTERM)
 
+    def _answer(self) -> None:
+        if (parts := self.parts) is not None:
+            parts.lifecycle.answer()
+
     def _wake(self) -> None:
         if (parts := self.parts) is not None:
             parts.lifecycle.wake()
@@ -162,7 +170,9 @@ class Run:
 
     def still_running(self) -> list[str]:
         """One line for each hook and task that has not ended."""
-        return still_running(self.active, None if self.parts is None else self.parts.tasks)
+        parts = self.parts
+        tasks = [] if parts is None else [(parts.tasks.label(task), task) for task in parts.work.unfinished()]
+        return still_running(self.active, tasks)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -175,13 +185,18 @@ class Run:
             for error in errors[1:]:
                 log(logging.ERROR, f"another error during the shutdown: {describe(error)}", error=error)
 
+    def main_finished(self) -> bool:
+        """Whether main ended by itself."""
+        return (parts := self.parts) is not None and parts.serving.finished
+
     def conclude(self) -> BaseException | None:
         """Make the report, prepare the end of the process, and return what there is to raise."""
         cause = self.dispatcher.cause
         assert cause is not None
         keep_abandoned()
-        finished = (parts := self.parts) is not None and parts.serving.finished
-        raised = what_to_raise(cause, self.failures.errors, finished=finished, has_main=self._has_main)
+        raised = what_to_raise(cause, self.failures.errors, finished=self.main_finished(), has_main=self._has_main)
+        if self.dispatcher.told_owner and isinstance(raised, Interrupted):
+            raised = None  # the owner of the process handles the signal
         late = self.dispatcher.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
             raised = Interrupted(late.signal)
@@ -209,13 +224,15 @@ class LoopParts:
         self.blocks = CriticalBlocks(self.waiting.reconsider)
         self.notice = StopNotice(deadline, self.blocks)
         self.tasks = SupervisedTasks(loop, self.unretrieved, self.blocks, intake.task_failed)
-        self.blocking = BlockingLimit(deadline, run.active, self.tasks, owns_loop=run.owns_loop)
+        self.blocking = BlockingLimit(deadline, settings.drain_share, run.active, self.tasks, owns_loop=run.owns_loop)
         cancellation = Cancellation(deadline, self.waiting, self.tasks, self.blocks, self.unretrieved)
         supervisor = Supervisor(deadline, self.waiting, run.active, cancellation, run.guard.hook_limited)
         exception_hooks = ExceptionHooks(
             hooks.of(Stage.EXCEPTION), deadline, supervisor, run.failures, intake, run.dispatcher, self.tasks
         )
-        startup = Startup(hooks, deadline, supervisor, self.blocks, intake)
+        self.ownership = Ownership(loop)
+        self.jobs = ExecutorJobs(loop, intake.job_failed)
+        startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
         self.serving = Serving(
             hooks.of(Stage.BACKGROUND),
             self.tasks,
@@ -236,13 +253,26 @@ class LoopParts:
             run.active,
             supervisor,
             startup,
+            self.ownership,
         )
         self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
         drain = Drain(settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.notice, run.stuck)
-        work = Work(self.tasks, cancellation, self.blocking, run.stuck, owns_loop=run.owns_loop)
-        shutdown = Shutdown(settings, intake, exception_hooks, drain, work, self.shutdown_hooks)
+        self.work = Work(
+            loop,
+            deadline,
+            self.waiting,
+            self.tasks,
+            self.ownership,
+            cancellation,
+            self.jobs,
+            self.blocking,
+            run.stuck,
+            owns_loop=run.owns_loop,
+        )
+        progress = Progress(settings.name, deadline, self.waiting, run.still_running)
+        shutdown = Shutdown(settings, intake, exception_hooks, drain, self.work, self.shutdown_hooks, progress)
         self.lifecycle = Lifecycle(
-            settings, hooks, deadline, run.dispatcher, self.waiting, self.notice, startup, self.serving, shutdown
+            settings, hooks, deadline, run.dispatcher, self.waiting, self.notice, startup, self.serving, drain, shutdown
         )
 
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
@@ -254,3 +284,4 @@ class LoopParts:
         if self.unretrieved is not None:
             self.unretrieved.detach(loop_ends=loop_ends)
         self.exception_handler.detach()
+        self.ownership.detach()

@@ -12,7 +12,7 @@ from typing import Any
 from graceful._core import clock
 from graceful._core.marks import calls_user_code, stack_starts_here
 from graceful._core.settings import Settings
-from graceful._core.state import State, Trigger
+from graceful._core.state import State
 from graceful._core.types import Cause, Kind
 from graceful._hooks.hook import Hook
 from graceful._loop.executor import DefaultExecutor
@@ -62,7 +62,7 @@ class Runner(Run):
         except KeyboardInterrupt:  # SIGINT was given back, and came at that very moment
             if not self.dispatcher.over:
                 raise
-            self.dispatcher.post(Trigger.SIGNAL, Cause(Kind.SIGNAL, clock.now(), signal=signal.SIGINT))
+            self.dispatcher.post_signal(Cause(Kind.SIGNAL, clock.now(), signal=signal.SIGINT))
         try:
             if raised is None and self.dispatcher.late is not late:
                 raised = self.conclude()
@@ -117,7 +117,7 @@ class Runner(Run):
 
     async def _live(self, loop: asyncio.AbstractEventLoop, main: Main) -> None:
         parts = self.enter_loop(loop)
-        executor = DefaultExecutor(loop, self.deadline, parts.waiting)
+        executor = DefaultExecutor(loop, self.deadline, parts.waiting, parts.jobs)
         self.guard.attach_loop()
         try:
             await parts.lifecycle.live(lambda: _start_main(parts, main))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from graceful._core import clock
 from graceful._hooks.hook import Hook
 from graceful._loop.tasks import SupervisedTasks
+from graceful._observe.log import log
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.failure_intake import FailureIntake
@@ -79,11 +82,18 @@ class Serving:
         try:
             for hook in self._backgrounds:
                 made = f"registered as a background hook at {hook.where}"
-                self._tasks.create(hook.function(), made, hook.name, drain=hook.drain)
+                task = self._tasks.create(hook.function(), made, hook.name, drain=hook.drain)
+                task.add_done_callback(functools.partial(self._background_ended, hook))
             start_main()
         # SystemExit of an eager task's first step leaves create_task; a task factory may raise anything.
         except BaseException as error:
             self._intake.fail(error, "a task could not be started")
+
+    def _background_ended(self, hook: Hook, _task: asyncio.Task[Any]) -> None:
+        """The program goes on without it: say so; a warning, if nothing supervised is left to do its work."""
+        if not self._dispatcher.stopping:
+            level = logging.INFO if self._tasks.running() or self._tasks.main is not None else logging.WARNING
+            log(level, f"background task {hook} has ended, and the program goes on", hook=hook.name)
 
     def main_ended(self, task: asyncio.Task[Any]) -> None:
         """Main's task is done, and with it the program."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 
-from graceful._core.settings import Settings
+from graceful._core.settings import CTRL_C, Settings
 from graceful._core.types import Cause, Kind
 from graceful._hooks.child_tasks import adopting
+from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._observe.log import log
 from graceful._run.drain import Drain
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.failure_intake import FailureIntake
+from graceful._run.progress import Progress
 from graceful._run.shutdown_hooks import ShutdownHooks
 from graceful._run.work import Work
 
@@ -30,6 +32,7 @@ class Shutdown:
         drain: The step before anything is cancelled.
         work: What is cancelled.
         hooks: What cleans up.
+        progress: Says what a long shutdown is waiting for.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Shutdown:
         drain: Drain,
         work: Work,
         hooks: ShutdownHooks,
+        progress: Progress,
     ) -> None:
         self._settings = settings
         self._intake = intake
@@ -47,25 +51,34 @@ class Shutdown:
         self._drain = drain
         self._work = work
         self._hooks = hooks
+        self._progress = progress
 
     async def run(self, cause: Cause) -> None:
         """Take all steps."""
         self._announce(cause)
+        progress = hide_from_all_tasks(HiddenTask(self._progress.tell(cause), name="graceful progress"))
+        try:
+            await self._take_steps(cause)
+        finally:
+            progress.cancel()
+            self._progress.tell_end()
+
+    async def _take_steps(self, cause: Cause) -> None:
         await self._exception_hooks.handle_all()
         with adopting():
             await self._intake.guarded(self._drain.run(cause))
-            await self._intake.guarded(self._work.cancel())
+            await self._intake.guarded(self._work.cancel(self._drain.ends_at))
             await self._intake.guarded(self._hooks.clean_up())
             await self._intake.guarded(self._last())
 
     def _announce(self, cause: Cause) -> None:
         name, grace = self._settings.name, self._settings.grace
-        again = "; press Ctrl-C again to hurry" if cause.signal is not None else ""
+        again = "; press Ctrl-C again to hurry" if cause.signal in CTRL_C else ""
         message = f"{name} is shutting down ({cause}), up to {grace:g} s for cleanup{again}"
         on_terminal = cause.kind is not Kind.COMPLETED  # else it simply ends, and nobody waits to hear of it
         log(logging.INFO, message, on_terminal=on_terminal, app=name, cause=cause, grace=grace)
 
     async def _last(self) -> None:
         """Tasks that were started during the cleanup, and what they acquired while they ended."""
-        await self._work.cancel()
+        await self._work.cancel_rest()
         await self._hooks.release_rest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import deque
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import make_plan
 from graceful._hooks.scheduler import Acquired, Late, Scheduler
 from graceful._hooks.supervisor import Supervisor
+from graceful._loop.ownership import Owner, Ownership
 from graceful._loop.waiting import Waiting
 from graceful._observe.journal import Journal
 from graceful._run.dispatcher import Dispatcher
@@ -40,6 +42,7 @@ class ShutdownHooks:
         active: The hooks that run now.
         supervisor: Sees each hook to its end.
         startup: Says what there is to clean up.
+        ownership: Knows the tasks that are left of what is released.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ShutdownHooks:
         active: ActiveHooks,
         supervisor: Supervisor,
         startup: Startup,
+        ownership: Ownership,
     ) -> None:
         self._hooks = hooks
         self._deadline = deadline
@@ -63,6 +67,7 @@ class ShutdownHooks:
         self._active = active
         self._supervisor = supervisor
         self._startup = startup
+        self._ownership = ownership
         self._acquired: deque[Acquired] = deque()
         self._late: list[Late] = []
         self._acquired_drains: deque[Acquired] = deque()
@@ -85,9 +90,15 @@ class ShutdownHooks:
         """Whether the cleanup is over, or its time is, so that what is acquired now would never be released."""
         return self._released or clock.now() >= self._deadline.at
 
-    def release_later(self, hook: Hook) -> None:
-        """Run the hook in the cleanup; not before the hook has ended that this is called in."""
-        self._acquired.append(Acquired(hook, self._active.current()))
+    def release_later(self, hook: Hook, owner: Owner | None = None) -> None:
+        """
+        Run the hook in the cleanup; not before the hook has ended that this is called in.
+
+        Args:
+            hook: Releases something.
+            owner: What was started for it belongs to this, and is cancelled when the hook has run; `None`: to nothing.
+        """
+        self._acquired.append(Acquired(hook, self._active.current(), owner))
 
     def add_late(self, hook: Hook, needs: tuple[Hook, ...] | None) -> None:
         """
@@ -138,7 +149,7 @@ class ShutdownHooks:
             await self._scheduler.run(make_plan([]), self._acquired, self._late)
             self._released = True  # what another thread adds from now on, it takes back if it still can
 
-    def _begin(self, hook: Hook, behind: int) -> HookRun | None:
+    def _begin(self, hook: Hook, behind: int, owner: Owner | None) -> HookRun | None:
         """The run of a hook that is to clean up; `None`: there is nothing to clean up."""
         resource = self._startup.resource(hook)
         if hook.stage is Stage.RESOURCE and resource is None:
@@ -147,6 +158,7 @@ class ShutdownHooks:
             self._journal.add_outcome(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, clock.now()))
             return None
         drains = hook.stage is Stage.DRAIN and not self._drained
+        owner = owner if resource is None else resource.owner
         run = HookRun(
             hook,
             "drain" if drains else "cleanup",
@@ -155,11 +167,14 @@ class ShutdownHooks:
             offered=(self._dispatcher.cause,),
             limit=self._drain_limit if drains else None,
             resume=None if resource is None else resource.leave,
+            release=None if owner is None else functools.partial(self._ownership.release, owner),
         )
         self._active.begin(run)
         return run
 
     async def _supervise(self, run: HookRun) -> None:
         await self._supervisor.supervise(run)
+        if run.was_cut_by_hurry():
+            return  # it was ordered, is reported, and is no error
         if run.error is not None and not self._failures.knows(run.error):
             self._failures.add_error(run.error)

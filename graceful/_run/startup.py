@@ -14,6 +14,7 @@ from graceful._hooks.hook_set import HookSet
 from graceful._hooks.resource import ResourceTask
 from graceful._hooks.supervisor import Supervisor
 from graceful._loop.critical import CriticalBlocks
+from graceful._loop.ownership import Owner, Ownership
 from graceful._run.failure_intake import FailureIntake
 
 __all__ = ["Startup"]
@@ -27,6 +28,7 @@ class Startup:
         supervisor: Runs the hooks.
         blocks: A startup in a critical block is not cut short.
         intake: Where failures arrive.
+        ownership: What a startup starts belongs to it, and is no work to be cancelled.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Startup:
         supervisor: Supervisor,
         blocks: CriticalBlocks,
         intake: FailureIntake,
+        ownership: Ownership,
     ) -> None:
         self._hooks = hooks
         self._deadline = deadline
         self._supervisor = supervisor
         self._blocks = blocks
         self._intake = intake
+        self._ownership = ownership
         self._running: HookRun | None = None
         self._completed: set[Hook] = set()
         self._resources: dict[Hook, ResourceTask] = {}
@@ -51,8 +55,9 @@ class Startup:
         for hook in self._hooks.of(Stage.STARTUP, Stage.RESOURCE):
             if self._deadline.stopping:
                 return
-            run = self._running = HookRun(hook, "startup", self._deadline, holds=self._blocks.holds)
-            await (self._enter(run) if hook.stage is Stage.RESOURCE else self._start(run))
+            owner = self._ownership.new_owner()
+            run = self._running = HookRun(hook, "startup", self._deadline, holds=self._blocks.holds, owner=owner)
+            await (self._enter(run, owner) if hook.stage is Stage.RESOURCE else self._start(run))
             self._running = None
             if run.error is not None:
                 self._intake.fail(run.error, f"{hook} failed", {})
@@ -69,8 +74,8 @@ class Startup:
         if run.verdict is Verdict.OK:
             self._completed.add(run.hook)
 
-    async def _enter(self, run: HookRun) -> None:
-        resource = ResourceTask(run.hook)
+    async def _enter(self, run: HookRun, owner: Owner) -> None:
+        resource = ResourceTask(run.hook, owner)
         resource.enter(run)
         await self._supervisor.supervise(run, done=resource.entered)
         if resource.inside:

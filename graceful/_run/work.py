@@ -1,25 +1,42 @@
-"""The work of an app, and its cancellation: on a loop of ours every task, on somebody else's the supervised tasks."""
+"""
+The work of an app, and its cancellation: main first, then the rest; and jobs in threads, which are waited for.
+
+On a loop of ours every task is work that nothing acquired has started (see `_loop/ownership`); on somebody else's loop the
+supervised tasks are. The closing of an async generator is no work: it belongs to whatever iterated it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+from graceful._core.deadline import Deadline
 from graceful._hooks.blocking import BlockingLimit
 from graceful._hooks.stuck import StuckReporter
 from graceful._loop.abandoned import abandoned
 from graceful._loop.cancellation import Cancellation
+from graceful._loop.generators import closes_generator
 from graceful._loop.hidden import listed_tasks
+from graceful._loop.jobs import ExecutorJobs
+from graceful._loop.ownership import Ownership
 from graceful._loop.tasks import SupervisedTasks
+from graceful._loop.waiting import Waiting
 
 __all__ = ["Work"]
+
+Tasks = set[asyncio.Task[Any]]
 
 
 class Work:
     """
     Args:
+        loop: Where it runs.
+        deadline: Half of what is left of it is the share of a cancellation.
+        waiting: The waits of the run.
         tasks: The supervised tasks.
+        ownership: Knows the tasks that belong to something in use.
         cancellation: Cancels tasks and waits for them.
+        jobs: The jobs in executors.
         blocking: Is told that cancelled code runs now.
         stuck: Where those are reported that do not end.
         owns_loop: Whether every task of the loop is work, or only the supervised ones.
@@ -27,31 +44,76 @@ class Work:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
+        deadline: Deadline,
+        waiting: Waiting,
         tasks: SupervisedTasks,
+        ownership: Ownership,
         cancellation: Cancellation,
+        jobs: ExecutorJobs,
         blocking: BlockingLimit,
         stuck: StuckReporter,
         *,
         owns_loop: bool,
     ) -> None:
+        self._loop = loop
+        self._deadline = deadline
+        self._waiting = waiting
         self._tasks = tasks
+        self._ownership = ownership
         self._cancellation = cancellation
+        self._jobs = jobs
         self._blocking = blocking
         self._stuck = stuck
         self._owns_loop = owns_loop
 
-    async def cancel(self) -> None:
-        """Cancel it; what does not react is reported and abandoned."""
+    async def cancel(self, not_before: float) -> None:
+        """
+        Cancel it, main first, and wait for jobs in threads; what does not react is reported and abandoned.
+
+        Args:
+            not_before: When the time for work to end by itself is over: a critical block has it, too.
+        """
+        since, limit = self._deadline.changed_at, max(not_before, self._deadline.half_of_rest())
+        await self._cancel(self._find, first=self._tasks.main, not_before=not_before)
+
+        def until() -> float:
+            return limit if since == self._deadline.changed_at else self._deadline.at
+
+        await self._waiting.wait_done([task for task in self._listed() if closes_generator(task)], until)
+        for job in await self._jobs.wait_ended(self._waiting, until):
+            self._stuck.gave_up(job.label, job.stack(), "is still running, and is not waited for any longer")
+
+    async def cancel_rest(self) -> None:
+        """Cancel whatever is left when all cleanup is over, also what a startup has started."""
+        closing = [task for task in self._listed() if closes_generator(task)]
+        limit = self._deadline.half_of_rest()
+        await self._waiting.wait_done(closing, lambda: min(limit, self._deadline.at))
+        await self._cancel(self._listed)
+
+    async def _cancel(self, find: Any, **options: Any) -> None:
         self._blocking.tasks_were_cancelled()
-        for task in await self._cancellation.cancel(self._find, self._cut_short):
+        for task in await self._cancellation.cancel(find, self._cut_short, **options):
             self._give_up(task, "did not react to its cancellation, and is abandoned")
             self._cancellation.abandon(task)
 
-    def _find(self) -> set[asyncio.Task[Any]]:
+    def unfinished(self) -> list[asyncio.Task[Any]]:
+        """Every task that the app waits for or would cancel, main first. For a message, perhaps in another thread."""
+        return sorted(self._listed(), key=lambda task: (task is not self._tasks.main, task.get_name()))
+
+    def _listed(self) -> Tasks:
         if not self._owns_loop:
             return {task for task in self._tasks.running() if not task.done() and task not in abandoned}
-        work = listed_tasks()
+        work = listed_tasks(self._loop)
         work.difference_update(abandoned)
+        return work
+
+    def _find(self) -> Tasks:
+        """What is to be cancelled."""
+        work = self._listed()
+        if self._owns_loop:
+            work.difference_update(self._ownership.in_use(work - self._tasks.running()))
+            work.difference_update([task for task in work if closes_generator(task)])
         return work
 
     def _cut_short(self, task: asyncio.Task[Any]) -> None:

@@ -277,7 +277,7 @@ def test_an_error_between_two_hooks_costs_at_most_one() -> None:
         deadline, waiting = Deadline(math.inf), Waiting(lambda _: None)
         runs = 0
 
-        def begin(hook: Hook, behind: int) -> HookRun:
+        def begin(hook: Hook, behind: int, _: object) -> HookRun:
             nonlocal runs
             runs += 1
             if runs == 2:

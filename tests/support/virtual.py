@@ -34,7 +34,7 @@ async def run_hooks(
         await run.wait_ended(waiting)
         ended(run)
 
-    def begin(hook: Hook, behind: int) -> HookRun:
+    def begin(hook: Hook, behind: int, _: object) -> HookRun:
         return HookRun(hook, "cleanup", deadline, behind)
 
     scheduler = Scheduler(waiting, begin=begin, supervise=supervise, on_ended=ended, on_error=pytest.fail)
