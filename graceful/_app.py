@@ -137,7 +137,13 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        return self._run_main(main, debug, loop_factory, instead=None)
+        raised, result = self._run_main(main, debug, loop_factory, instead=None)
+        try:
+            if raised is not None:
+                raise raised  # here, so that its traceback has one frame of the package
+            return result
+        finally:
+            del raised  # or the exception, its traceback and this frame would keep each other alive
 
     def _run_main(
         self,
@@ -146,8 +152,12 @@ class App(Hooks):
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
         *,
         instead: Callable[[], App] | None,
-    ) -> Any:
-        """`run()`. `instead`: makes the app that runs main where this one is running already; `None`: that is an error."""
+    ) -> tuple[BaseException | None, Any]:
+        """
+        All of `run()` but its end: what there is to raise, and what main returned.
+
+        `instead` makes the app that runs main where this one is running already; `None`: that is an error.
+        """
         self._refuse_in_loop(main)
         coroutine = None if main is None else _coroutine(main)
         release = block_signals(self._settings.signals)
@@ -161,16 +171,10 @@ class App(Hooks):
                 coroutine.close()
             raise
         try:
-            raised, result = runner.run(coroutine, debug, loop_factory, on_taken=release)
+            return runner.run(coroutine, debug, loop_factory, on_taken=release)
         finally:
             release()
             owner._run_ended(runner)
-        try:
-            if raised is not None:
-                raise raised
-            return result
-        finally:
-            del raised  # or the exception, its traceback and this frame would keep each other alive
 
     async def __aenter__(self) -> Self:
         """
@@ -498,4 +502,10 @@ def run(
         StateError: A loop is running in this thread.
         OrderError: The hooks' `after=` cannot be satisfied.
     """
-    return app._run_main(main, debug, loop_factory, instead=App)
+    raised, result = app._run_main(main, debug, loop_factory, instead=App)
+    try:
+        if raised is not None:
+            raise raised  # here, so that its traceback has one frame of the package
+        return result
+    finally:
+        del raised  # or the exception, its traceback and this frame would keep each other alive

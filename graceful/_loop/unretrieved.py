@@ -65,6 +65,8 @@ class UnretrievedExceptions:
         self._loop = loop
         self._patience = patience
         self._failed: deque[tuple[float, _Reference]] = deque()
+        self._early: weakref.WeakSet[Future] = weakref.WeakSet()
+        self._shutting_down = False
         self._due: list[_Reference] = []
         self._timer: asyncio.TimerHandle | None = None
         self._young: deque[_Reference] = deque()
@@ -92,6 +94,16 @@ class UnretrievedExceptions:
                 self._report(task)
         self._due.clear()
         self._failed.clear()
+
+    def shutdown_begins(self) -> None:
+        """From now on what fails has failed during the shutdown; see `failed_before_shutdown`. Again: no effect."""
+        if not self._shutting_down:
+            self._grow_up(len(self._young))  # those that have failed by now
+            self._shutting_down = True
+
+    def failed_before_shutdown(self, task: Future) -> bool:
+        """Whether a failed task had failed by the time the shutdown began, as far as that is known."""
+        return task in self._early
 
     def skip(self, coro: object) -> None:
         """The task that is created next, with this coroutine, is supervised and need not be watched."""
@@ -167,6 +179,8 @@ class UnretrievedExceptions:
     def _ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
         if has_unretrieved_exception(task):
+            if not self._shutting_down:
+                self._early.add(task)
             self._failed.append((clock.now() + self._patience, weakref.ref(task)))
             if self._timer is None:
                 self._timer = self._later(self._patience, self._look_again)
