@@ -27,7 +27,7 @@ from typing import Any
 
 from graceful._core import clock
 from graceful._core.asyncio_private import has_unretrieved_exception
-from graceful._loop.awaited import still_awaited
+from graceful._loop.awaited import AwaitedSearch
 from graceful._loop.patch import patch_method
 
 __all__ = ["UnretrievedExceptions"]
@@ -68,6 +68,8 @@ class UnretrievedExceptions:
         self._early: weakref.WeakSet[Future] = weakref.WeakSet()
         self._shutting_down = False
         self._due: list[_Reference] = []
+        self._search = AwaitedSearch()
+        self._judge_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._young: deque[_Reference] = deque()
         self._room = 0
@@ -86,7 +88,7 @@ class UnretrievedExceptions:
         for unpatch in self._unpatch:
             unpatch()
         self._grow_up(len(self._young))
-        for timer in (self._timer, self._youth_timer):
+        for timer in (self._timer, self._youth_timer, self._judge_timer):
             if timer is not None:
                 timer.cancel()
         for reference in [*self._due, *(reference for _, reference in self._failed)]:
@@ -201,14 +203,32 @@ class UnretrievedExceptions:
             self._judge()
 
     def _judge(self) -> None:
+        if pause := self._search.pause():
+            self._judge_later(pause)
+            return
         due = [task for reference in self._due if (task := reference()) is not None and has_unretrieved_exception(task)]
         self._due.clear()
-        awaited = still_awaited(due) if due else {}
+        if not due:
+            return
+        awaited, unknown, pause = self._search.look(due)
         for task in due:
             if task in awaited:
                 self._wait_for(awaited[task], weakref.ref(task))
+            elif task in unknown:
+                self._due.append(weakref.ref(task))
             else:
                 self._report(task)
+        if unknown:
+            self._judge_later(pause)
+
+    def _judge_later(self, pause: float) -> None:
+        """Those that are due are looked for when the search may cost something again."""
+        if self._judge_timer is None:
+            self._judge_timer = self._later(pause, self._judge_now)
+
+    def _judge_now(self) -> None:
+        self._judge_timer = None
+        self._judge()
 
     def _report(self, task: Future) -> None:
         if has_unretrieved_exception(task):  # still: reporting another one may have retrieved it
