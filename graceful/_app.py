@@ -36,6 +36,7 @@ if (
 
 T = TypeVar("T")
 P = ParamSpec("P")
+R = TypeVar("R", bound="Run")
 A = TypeVar("A", bound=Awaitable[object] | None)
 
 __all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal", "on_startup", "resource", "run"]
@@ -92,8 +93,8 @@ class App(Hooks):
             patience=patience,
         )
         self._name = app_name(name)
-        self._claim = threading.Lock()
         self._run: Run | None = None
+        self._claimed = threading.Lock()  # held while there is a run
         self._stop_requested = False
         self._report: Report | None = None
         self._check_early()
@@ -154,7 +155,28 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        self._claim_run(main)
+        raised, result = self._run_main(main, debug, loop_factory, instead=None)
+        try:
+            if raised is not None:
+                raise raised  # here, so that its traceback has one frame of the package
+            return result
+        finally:
+            del raised  # or the exception, its traceback and this frame would keep each other alive
+
+    def _run_main(
+        self,
+        main: Any,
+        debug: bool | None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        *,
+        instead: Callable[[], App] | None,
+    ) -> tuple[BaseException | None, Any]:
+        """
+        All of `run()` but its end: what there is to raise, and what main returned.
+
+        `instead` makes the app that runs main where this one is running already; `None`: that is an error.
+        """
+        self._refuse_in_loop(main)
         coroutine = None
         release: Callable[[], None] = _nothing
         try:
@@ -162,28 +184,17 @@ class App(Hooks):
             release = block_signals(self._settings.signals)
             from graceful._run.runner import Runner  # here, to save 5 ms: see above
 
-            runner = self._run = Runner([*self._hooks()], self._settings)
-            self._run_begins()
+            owner, runner = self._begin(Runner, instead)
         except BaseException:
             release()
             if coroutine is not None:
                 coroutine.close()
-            self._run = None
-            self._claim.release()
             raise
         try:
-            if self._stop_requested:
-                runner.dispatcher.stop()
-            raised, result = runner.run(coroutine, debug, loop_factory, on_taken=release)
+            return runner.run(coroutine, debug, loop_factory, on_taken=release)
         finally:
             release()
-            self._run_ended(runner)
-        try:
-            if raised is not None:
-                raise raised
-            return result
-        finally:
-            del raised  # or the exception, its traceback and this frame would keep each other alive
+            owner._run_ended(runner)
 
     async def __aenter__(self) -> Self:
         """
@@ -195,18 +206,8 @@ class App(Hooks):
         """
         from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
 
-        if not self._claim.acquire(blocking=False):
-            raise StateError(f"{self!r} is running already")
+        _, run = self._begin(EmbeddedRun)
         try:
-            run = self._run = EmbeddedRun([*self._hooks()], self._settings)
-            self._run_begins()
-        except BaseException:
-            self._run = None
-            self._claim.release()
-            raise
-        try:
-            if self._stop_requested:
-                run.dispatcher.stop()
             await run.enter()
         except BaseException:
             self._run_ended(run)
@@ -236,18 +237,48 @@ class App(Hooks):
             self.create_task(run.end_owner(), name="end owner")
             yield
 
-    def _claim_run(self, main: Any) -> None:
-        """Claim the app for a run, of which there is one at a time, or raise."""
-        why = None
-        if not self._claim.acquire(blocking=False):
-            why = f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
-        elif asyncio._get_running_loop() is not None:
-            self._claim.release()
-            why = "run() cannot be called while a loop runs in this thread: use `async with app:` there"
-        if why is not None:
-            if inspect.iscoroutine(main):
-                main.close()
-            raise StateError(why)
+    def _refuse_in_loop(self, main: Any) -> None:
+        """A loop runs in this thread: say what to write there."""
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            return
+        if isinstance(main, Coroutine):
+            main.close()
+        if self._run is not None and (parts := self._run.parts) is not None and parts.run_in(loop):
+            raise StateError(self._running_already())
+        raise StateError("run() cannot be called while a loop runs in this thread: use `async with app:` there")
+
+    def _running_already(self) -> str:
+        return f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
+
+    def _begin(
+        self, make: Callable[[list[Hook], Settings], R], instead: Callable[[], App] | None = None
+    ) -> tuple[App, R]:
+        """
+        Make the one run that an app can have at a time. Of several threads that come here at once, one gets in.
+
+        Args:
+            make: Makes the run.
+            instead: Makes the app that has it if this one is running; `None`: that is an error.
+
+        Returns:
+            The app that has it, and the run. `_run_ended` must be called when it is over.
+        """
+        if not self._claimed.acquire(blocking=False):
+            if instead is None:
+                raise StateError(self._running_already())
+            return instead()._begin(make)
+        try:
+            run = make([*self._hooks()], self._settings)
+            self._run = run
+            if self._stop_requested:
+                run.dispatcher.stop()
+            self._run_begins()
+        except BaseException:
+            self._run = None
+            self._claimed.release()
+            raise
+        return self, run
 
     @override
     def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
@@ -265,7 +296,7 @@ class App(Hooks):
         self._stop_requested = False
         self._report = run.report or self._report
         _default.other_ended(self)
-        self._claim.release()
+        self._claimed.release()
 
     # --- on a running app ------------------------------------------------------------------------------------------
 
@@ -348,7 +379,8 @@ class App(Hooks):
             TypeError: `coro` is not a coroutine.
             StateError: The app is not running.
         """
-        if not isinstance(coro, CoroutineType):  # pyright: ignore[reportUnnecessaryIsInstance]
+        # The first check is for speed. Cython's coroutines and aiohttp's requests pass the second one only.
+        if not isinstance(coro, CoroutineType) and not isinstance(coro, Coroutine):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
         try:
             parts = self._parts("create_task()")
@@ -438,15 +470,26 @@ def _nothing() -> None:
 
 
 def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
-    """Main as a coroutine, from a coroutine or a coroutine function."""
-    if inspect.iscoroutine(main):
+    """
+    Main as a coroutine, from a coroutine or a coroutine function.
+
+    A coroutine is what asyncio takes for one: the built-in type, and whatever has its methods (`collections.abc.Coroutine`:
+    what Cython compiles, uvloop's own, `session.get(url)` of aiohttp). `asyncio.run` also takes other awaitables from 3.14 on.
+    """
+    if isinstance(main, Coroutine):
         return main
+    if inspect.isawaitable(main):
+        return _await(main)
     if not callable(main):
         raise HookError(f"run() takes a coroutine or a coroutine function, got {main!r}: write run(main)")
     made = main()
-    if not inspect.iscoroutine(made):
+    if not isinstance(made, Coroutine):
         raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
     return made
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 class _DefaultApp(App):
@@ -510,4 +553,52 @@ on_shutdown = app.on_shutdown
 on_signal = app.on_signal
 on_startup = app.on_startup
 resource = app.resource
-run = app.run
+
+
+@overload
+def run(
+    main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T: ...
+@overload
+def run(
+    main: None = None,
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None: ...
+def run(
+    main: Any = None,
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Any:
+    """
+    Run the default app, `graceful.app`: `App.run` as a function, and a drop-in for `asyncio.run`.
+
+    Like `asyncio.run` it can be called in several threads at once. The hooks of the default app belong to the run that
+    began first; one beside it has none.
+
+    Args:
+        main: A coroutine, or a coroutine function without required parameters; `None`: run until stopped.
+        debug: asyncio's debug mode; `None`: as `PYTHONASYNCIODEBUG` says.
+        loop_factory: What makes the loop, such as `uvloop.new_event_loop`; `None`: asyncio's own.
+
+    Returns:
+        What main returned; `None` where `stop()` came before that.
+
+    Raises:
+        Interrupted: SIGINT came, or another signal before main was done. Uncaught, the process dies by it.
+        BaseException: What main, a task, a callback or a hook raised and nobody dealt with.
+        StateError: A loop is running in this thread.
+        OrderError: The hooks' `after=` cannot be satisfied.
+    """
+    raised, result = app._run_main(main, debug, loop_factory, instead=App)
+    try:
+        if raised is not None:
+            raise raised  # here, so that its traceback has one frame of the package
+        return result
+    finally:
+        del raised  # or the exception, its traceback and this frame would keep each other alive

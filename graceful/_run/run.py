@@ -115,6 +115,8 @@ class Run:
         """The loop runs: create what lives in it."""
         self.parts = LoopParts(self, loop)
         self.dispatcher.attach(loop)
+        if self.dispatcher.stopping:  # a signal or stop() before the loop
+            self.parts.shutdown_begins()
         return self.parts
 
     def admit_late(self, app: str, hooks: Sequence[Hook]) -> Callable[[], None]:
@@ -154,6 +156,8 @@ class Run:
 
     def _wake(self) -> None:
         if (parts := self.parts) is not None:
+            if self.dispatcher.stopping:
+                parts.shutdown_begins()
             parts.lifecycle.wake()
 
     def _interrupt_main_thread(self) -> None:
@@ -218,7 +222,8 @@ class LoopParts:
         self._loop = loop
         settings, hooks, deadline, intake = run.settings, run.hooks, run.deadline, run.intake
         self.waiting = Waiting(run.guard.expect_progress)
-        self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless)
+        self._dispatcher = run.dispatcher
+        self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless, self._counts)
         patience = settings.patience
         self.unretrieved = None if patience is None else UnretrievedExceptions(loop, patience)
         self.blocks = CriticalBlocks(self.waiting.reconsider)
@@ -278,6 +283,23 @@ class LoopParts:
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Whether this is their loop."""
         return loop is self._loop
+
+    def shutdown_begins(self) -> None:
+        """What fails from now on has failed during the shutdown. Again: no effect."""
+        if self.unretrieved is not None:
+            self.unretrieved.shutdown_begins()
+
+    def _counts(self, context: dict[str, Any]) -> bool:
+        """
+        Whether an exception that the loop's exception handler hears of is raised, and changes the exit status.
+
+        Not that of a callback, or of a task that nobody supervises, once the shutdown has begun: main's result is not lost
+        because a task that is cancelled with it fails. But what had failed before does count, and so does `sys.exit()`.
+        """
+        if not self._dispatcher.stopping or not isinstance(context["exception"], Exception):
+            return True
+        task = context.get("future", context.get("task"))
+        return task is not None and self.unretrieved is not None and self.unretrieved.failed_before_shutdown(task)
 
     def detach(self, *, loop_ends: bool) -> None:
         """Give the loop's methods back. `loop_ends`: nobody can retrieve an exception later."""

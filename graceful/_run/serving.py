@@ -101,8 +101,7 @@ class Serving:
         self._intake.end_if_forked(error or SystemExit(0))
         if task.cancelled():
             if not self._dispatcher.stopping:
-                cancelled = asyncio.CancelledError("main was cancelled")
-                self._intake.fail(cancelled, "main was cancelled", {"task": task}, task)
+                self._intake.fail(_cancelled_error(task), "main was cancelled", {"task": task}, task)
         elif error is None:
             self.result = task.result()
             self.finished = True
@@ -111,3 +110,12 @@ class Serving:
             self._dispatcher.main_ended(clock.now())
         else:
             self._intake.fail(error, "main failed", {"task": task}, task)
+
+
+def _cancelled_error(task: asyncio.Task[Any]) -> asyncio.CancelledError:
+    """The very exception that left a cancelled task, with its arguments and its traceback."""
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    raise AssertionError("the task was not cancelled")
