@@ -9,20 +9,23 @@ import inspect
 import logging
 import math
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import Context
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from typing_extensions import override
 
-from graceful._core.arguments import seconds
+from graceful._core.arguments import flag, seconds
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
 from graceful._core.settings import Settings, app_name, check_settings
+from graceful._hooks.calls import check_callback, check_context_manager, check_main, check_task
 from graceful._hooks.decorators import Hooks
-from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook import Hook, Stage, described
 from graceful._loop.critical import CriticalBlock
+from graceful._loop.current import apps_around, enter_app, leave_app, serving_loop
+from graceful._loop.new_loop import check_factory, check_loop
 from graceful._loop.ownership import owning
 from graceful._observe.log import log
 from graceful._observe.report import Report
@@ -35,11 +38,23 @@ if (
     from graceful._run.run import LoopParts, Run
 
 T = TypeVar("T")
+D = TypeVar("D")
 P = ParamSpec("P")
 R = TypeVar("R", bound="Run")
 A = TypeVar("A", bound=Awaitable[object] | None)
 
-__all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal", "on_startup", "resource", "run"]
+__all__ = [
+    "App",
+    "app",
+    "background",
+    "current_app",
+    "on_exception",
+    "on_shutdown",
+    "on_signal",
+    "on_startup",
+    "resource",
+    "run",
+]
 
 
 class App(Hooks):
@@ -155,6 +170,8 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
+        if not isinstance(self, App):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"run() is called on an app, got {self!r}: write App().run(main)")
         raised, result = self._run_main(main, debug, loop_factory, instead=None)
         try:
             if raised is not None:
@@ -177,9 +194,11 @@ class App(Hooks):
         `instead` makes the app that runs main where this one is running already; `None`: that is an error.
         """
         self._refuse_in_loop(main)
-        coroutine = None
+        coroutine = main if isinstance(main, Coroutine) else None
         release: Callable[[], None] = _nothing
         try:
+            loop_factory = check_factory(loop_factory)
+            debug = None if debug is None else flag("debug", debug)
             coroutine = None if main is None else _coroutine(main)
             release = block_signals(self._settings.signals)
             from graceful._run.runner import Runner  # here, to save 5 ms: see above
@@ -206,6 +225,12 @@ class App(Hooks):
         """
         from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
 
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise StateError(
+                "`async with app:` needs a running asyncio event loop: graceful runs on asyncio, not on trio"
+            )
+        check_loop(loop)
         _, run = self._begin(EmbeddedRun)
         try:
             await run.enter()
@@ -225,17 +250,21 @@ class App(Hooks):
             self._run_ended(run)
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
+    async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any], None]:
         """
         The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`.
 
         The server owns the process: if the app stops from inside (a failure, `stop()`), the server is sent the SIGTERM that
         it handles, answers what it has accepted, and ends with a status of its own.
+
+        It yields what the resources have yielded, by the names of their functions (of two with one name, the later), which
+        Starlette and FastAPI make `request.state.pool`. A resource that yields nothing is left out.
         """
         async with self:
             run: EmbeddedRun = self._run  # type: ignore[assignment]
             self.create_task(run.end_owner(), name="end owner")
-            yield
+            with serving_loop(self):
+                yield self._parts("lifespan").startup.values()
 
     def _refuse_in_loop(self, main: Any) -> None:
         """A loop runs in this thread: say what to write there."""
@@ -245,10 +274,13 @@ class App(Hooks):
         if isinstance(main, Coroutine):
             main.close()
         if self._run is not None and (parts := self._run.parts) is not None and parts.run_in(loop):
-            raise StateError(self._running_already())
+            raise StateError(self._running_already(main))
         raise StateError("run() cannot be called while a loop runs in this thread: use `async with app:` there")
 
-    def _running_already(self) -> str:
+    def _running_already(self, main: Any = None) -> str:
+        if self in apps_around():
+            call = f"{getattr(main, '__name__', 'work')}()"
+            return f"{self!r} is running already, and this code runs in it: write `await {call}` or app.create_task({call})"
         return f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
 
     def _begin(
@@ -274,6 +306,7 @@ class App(Hooks):
             if self._stop_requested:
                 run.dispatcher.stop()
             self._run_begins()
+            enter_app(self)
         except BaseException:
             self._run = None
             self._claimed.release()
@@ -292,6 +325,7 @@ class App(Hooks):
         _default.other_begins(self)
 
     def _run_ended(self, run: Run) -> None:
+        leave_app(self)
         self._run = None
         self._stop_requested = False
         self._report = run.report or self._report
@@ -338,7 +372,8 @@ class App(Hooks):
         A task that has ever waited here has asked to be told, and is given the drain's share of the grace to end by
         itself before it is cancelled.
         """
-        while await self.sleep(math.inf):
+        notice = self._parts("wait_stopping()").notice
+        while await notice.sleep(math.inf):
             pass
 
     async def sleep(self, delay: float) -> bool:
@@ -357,6 +392,63 @@ class App(Hooks):
         """
         delay = math.inf if delay == math.inf else seconds("delay", delay)
         return await self._parts("sleep()").notice.sleep(delay)
+
+    @overload
+    async def unless_stopping(self, awaitable: Awaitable[T]) -> T | None: ...
+    @overload
+    async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D: ...
+    async def unless_stopping(self, awaitable: Awaitable[Any], default: Any = None) -> Any:
+        """
+        Await something, unless the shutdown begins: `while job := await app.unless_stopping(queue.get()): ...`.
+
+        When the shutdown begins, the awaitable is cancelled and awaited. Nothing is lost where both come at once: if it has
+        completed all the same, that is what is returned. If the shutdown has begun before, it is not started.
+
+        Args:
+            awaitable: A coroutine, a task or a future.
+            default: What is returned as soon as the shutdown begins.
+
+        Returns:
+            The result of the awaitable, or `default`. As with `sleep`, the task is given a share of the grace to end by
+            itself.
+
+        Raises:
+            TypeError: It cannot be awaited.
+            StateError: The app is not running.
+        """
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(f"unless_stopping() takes an awaitable, got {awaitable!r}: call the function, queue.get()")
+        try:
+            notice = self._parts("unless_stopping()").notice
+        except StateError:
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
+            raise
+        return await notice.unless_stopping(awaitable, default)
+
+    @overload
+    def value(self, resource: Callable[[], AsyncIterator[T]], /) -> T: ...
+    @overload
+    def value(self, resource: Callable[[], Iterator[T]], /) -> T: ...
+    def value(self, resource: Callable[[], Any], /) -> Any:
+        """
+        What a resource has yielded: `app.value(pool)`, where `pool` is the function under `@app.resource`.
+
+        Args:
+            resource: The function. From any thread.
+
+        Raises:
+            TypeError: It is no function.
+            StateError: The resource was not entered, or is exited: its second half has begun.
+        """
+        if not callable(resource):
+            raise TypeError(f"value() takes the function that was decorated with @app.resource, got {resource!r}")
+        run = self._run
+        parts = None if run is None else run.parts
+        found = None if parts is None else parts.startup.resource_of(resource)
+        if found is None:
+            raise StateError(f"value() finds no {described(resource)} that is entered and not exited, in {self!r}")
+        return found.value
 
     def create_task(
         self,
@@ -379,12 +471,11 @@ class App(Hooks):
             TypeError: `coro` is not a coroutine.
             StateError: The app is not running.
         """
-        # The first check is for speed. Cython's coroutines and aiohttp's requests pass the second one only.
-        if not isinstance(coro, CoroutineType) and not isinstance(coro, Coroutine):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
+        check_task(coro, name, context)
         try:
+            drain = flag("drain", drain)
             parts = self._parts("create_task()")
-        except StateError:
+        except (StateError, TypeError):
             coro.close()  # or Python would warn that it was never awaited, next to an error that says why
             raise
         return parts.tasks.create(coro, call_site(1), name, context, drain)
@@ -416,8 +507,7 @@ class App(Hooks):
             TypeError: `cm` is not an async context manager.
         """
         parts = self._acquiring("enter_async_context()")
-        if not hasattr(cm, "__aenter__") or not hasattr(cm, "__aexit__"):
-            raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}")
+        check_context_manager(cm)
         owner = parts.ownership.new_owner()
         with owning(owner):
             value = await cm.__aenter__()
@@ -439,8 +529,7 @@ class App(Hooks):
             StateError: The app is not running.
             TypeError: `callback` cannot be called.
         """
-        if not callable(callback):
-            raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
+        check_callback(callback, args, kwargs)
         parts = self._acquiring("push_async_callback()")
         bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
         parts.shutdown_hooks.release_later(Hook(bound, Stage.CLEANUP))
@@ -480,11 +569,10 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
         return main
     if inspect.isawaitable(main):
         return _await(main)
-    if not callable(main):
-        raise HookError(f"run() takes a coroutine or a coroutine function, got {main!r}: write run(main)")
+    check_main(main)
     made = main()
     if not isinstance(made, Coroutine):
-        raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
+        raise HookError(f"run() takes an `async def` function, but {main!r}, which has run now, returned {made!r}")
     return made
 
 
@@ -543,6 +631,22 @@ class _DefaultApp(App):
                 f"{hooks[0]}{more}, registered with the functions of the module graceful, belong to its default app and "
                 f"do not run with {other!r}: use the decorators of that app, or its include(graceful.app)",
             )
+
+
+def current_app() -> App:
+    """
+    The app in which the calling code runs, for modules that have no reference to it.
+
+    In main, in tasks, hooks, callbacks and `asyncio.to_thread`; of several apps around the code, the innermost that runs.
+    Under a server, also in request handlers, unless the lifespans of several apps run in one loop.
+
+    Raises:
+        StateError: The code runs in no app.
+    """
+    for found in reversed(apps_around()):
+        if isinstance(found, App) and found._run is not None:
+            return found
+    raise StateError("current_app() was called outside of an app: call it in what App.run() or `async with app:` runs")
 
 
 _default = _DefaultApp()

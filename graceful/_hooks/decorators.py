@@ -278,20 +278,29 @@ class Hooks:
     @overload
     def background(self, function: B, /) -> B: ...
     @overload
-    def background(self, *, drain: bool = False) -> Callable[[B], B]: ...
-    def background(self, function: Any = _NOT_GIVEN, *, drain: bool = False) -> Any:
+    def background(self, *, drain: bool = False, essential: bool = False) -> Callable[[B], B]: ...
+    def background(self, function: Any = _NOT_GIVEN, *, drain: bool = False, essential: bool = False) -> Any:
         """
         A coroutine function started after startup as a supervised task: its failure stops the program at once.
 
         Args:
             function: A coroutine function without required parameters.
             drain: The shutdown waits for it, for half of the grace at most, before it cancels anything.
+            essential: When it returns, the program ends, as if main had returned; so does it when it has failed and an
+                `on_exception` hook dealt with that.
 
         Raises:
             HookError: It is not a coroutine function.
             StateError: The app runs already.
         """
-        return self._register("background", Stage.BACKGROUND, (), function, drain=flag("drain", drain))
+        return self._register(
+            "background",
+            Stage.BACKGROUND,
+            (),
+            function,
+            drain=flag("drain", drain),
+            essential=flag("essential", essential),
+        )
 
     def _register(
         self, decorator: str, stage: Stage, offers: tuple[str, ...], function: Any, *, timeout: Any = None, **more: Any

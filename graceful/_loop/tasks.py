@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
@@ -28,6 +29,7 @@ class SupervisedTasks:
 
     Attributes:
         main: The task that main runs in; `None`: there is none, or it has not begun.
+        essential: The tasks whose end is the end of the program, like that of main.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class SupervisedTasks:
         on_failed: Callable[[asyncio.Task[Any], str, BaseException], None],
     ) -> None:
         self.main: asyncio.Task[Any] | None = None
+        self.essential: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._loop = loop
         self._unretrieved = unretrieved
         self._blocks = blocks

@@ -112,10 +112,18 @@ class Dispatcher:
         if not self.stopping:  # or a storm of requests would keep the loop busy waking up
             self.post(Trigger.STOP, Cause(Kind.REQUESTED, clock.now(), exception=because))
 
-    def main_ended(self, at: float) -> None:
-        """Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop."""
+    def main_ended(self, at: float, task: str | None = None) -> None:
+        """
+        Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop.
+
+        `task`: the essential background task that has ended instead.
+        """
         announced = self.announced
-        cause = Cause(Kind.COMPLETED, at) if announced is None else Cause(Kind.SIGNAL, at, signal=announced.signal)
+        cause = (
+            Cause(Kind.COMPLETED, at, task=task)
+            if announced is None
+            else Cause(Kind.SIGNAL, at, signal=announced.signal)
+        )
         self.post(Trigger.ENDED, cause)
 
     @property

@@ -52,6 +52,7 @@ class ExceptionHooks:
         self._intake = intake
         self._dispatcher = dispatcher
         self._tasks = tasks
+        self._essential = tasks.essential
         self._since = math.inf
 
     def add_late(self, hook: Hook) -> None:
@@ -77,6 +78,8 @@ class ExceptionHooks:
         self._since = math.inf
         if failure.task is not None and failure.task is self._tasks.main:
             self._dispatcher.main_ended(at)
+        elif failure.task in self._essential:
+            self._dispatcher.main_ended(at, failure.task.get_name())
 
     async def _ask(self, failure: Failure, at: float) -> tuple[bool, list[BaseException]]:
         """Whether a hook dealt with it, and what the hooks raised; all of them within half of a grace from `at` on."""

@@ -237,7 +237,7 @@ class LoopParts:
         )
         self.ownership = Ownership(loop)
         self.jobs = ExecutorJobs(loop, intake.job_failed)
-        startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
+        self.startup = startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
         self.serving = Serving(
             hooks.of(Stage.BACKGROUND),
             self.tasks,

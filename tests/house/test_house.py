@@ -38,6 +38,7 @@ PUBLIC = [
     "Verdict",
     "app",
     "background",
+    "current_app",
     "on_exception",
     "on_shutdown",
     "on_signal",
@@ -162,7 +163,9 @@ def test_public_module(name: str) -> None:
 
 def test_the_default_app_is_the_one_behind_the_functions() -> None:
     """The decorators for scripts are the methods of one app, `graceful.app`; `run` runs that one."""
-    functions = [getattr(graceful, name) for name in PUBLIC if name.islower() and name not in ("app", "run")]
+    functions = [
+        getattr(graceful, name) for name in PUBLIC if name.islower() and name not in ("app", "run", "current_app")
+    ]
 
     assert 6 == len(functions)
     assert [graceful.app] * 6 == [function.__self__ for function in functions]
