@@ -20,7 +20,7 @@ from graceful._core.arguments import flag, seconds
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
 from graceful._core.settings import Settings, app_name, check_settings
-from graceful._hooks.calls import check_callback, check_context_manager, check_main, check_task
+from graceful._hooks.calls import check_callback, check_context_manager, check_main, check_task, is_coroutine
 from graceful._hooks.decorators import Hooks
 from graceful._hooks.hook import Hook, Stage, described
 from graceful._loop.critical import CriticalBlock
@@ -194,7 +194,7 @@ class App(Hooks):
         `instead` makes the app that runs main where this one is running already; `None`: that is an error.
         """
         self._refuse_in_loop(main)
-        coroutine = main if isinstance(main, Coroutine) else None
+        coroutine = main if is_coroutine(main) else None
         release: Callable[[], None] = _nothing
         try:
             loop_factory = check_factory(loop_factory)
@@ -565,13 +565,13 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     A coroutine is what asyncio takes for one: the built-in type, and whatever has its methods (`collections.abc.Coroutine`:
     what Cython compiles, uvloop's own, `session.get(url)` of aiohttp). `asyncio.run` also takes other awaitables from 3.14 on.
     """
-    if isinstance(main, Coroutine):
+    if is_coroutine(main):
         return main
     if inspect.isawaitable(main):
         return _await(main)
     check_main(main)
     made = main()
-    if not isinstance(made, Coroutine):
+    if not is_coroutine(made):
         raise HookError(f"run() takes an `async def` function, but {main!r}, which has run now, returned {made!r}")
     return made
 

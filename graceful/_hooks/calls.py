@@ -11,13 +11,18 @@ import inspect
 from collections.abc import Coroutine
 from contextvars import Context
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeGuard
 
 from graceful._core.errors import HookError
 from graceful._hooks.hook import described, local_name
 from graceful._hooks.signature import close_coroutines
 
-__all__ = ["check_callback", "check_context_manager", "check_main", "check_task"]
+__all__ = ["check_callback", "check_context_manager", "check_main", "check_task", "is_coroutine"]
+
+
+def is_coroutine(thing: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    """Whether it is a coroutine as asyncio takes them: the built-in type, or whatever has its methods."""
+    return isinstance(thing, Coroutine)
 
 
 def check_main(main: Any) -> None:

@@ -315,10 +315,11 @@ class Hooks:
         return function
 
 
-def _instead_of(given: object, types: Sequence[object]) -> str:
+def _instead_of(given: Any, types: Sequence[Any]) -> str:
     """What to write instead of something that is no exception class."""
-    if isinstance(given, tuple) and given and all(isinstance(each, type) for each in given):
-        return f"write @app.on_exception({', '.join(each.__name__ for each in given)}), without the tuple"
+    if issubclass(type(given), tuple):
+        names = ", ".join(getattr(each, "__name__", repr(each)) for each in given)
+        return f"write @app.on_exception({names}), without the tuple"
     if isinstance(given, BaseException):
         return f"write @app.on_exception({type(given).__name__}), the class and not an instance"
     if callable(given) and not isinstance(given, type):

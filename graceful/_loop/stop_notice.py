@@ -49,7 +49,8 @@ class StopNotice:
     async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D:
         """The result of the awaitable, or `default` as soon as the shutdown begins; see `App.unless_stopping`."""
         if self._begun:
-            return await _not_awaited(awaitable, default)
+            found: T | D = await _not_awaited(awaitable, default)
+            return found
         task = asyncio.current_task()
         assert task is not None
         if not isinstance(task, HiddenTask):  # a hook has a time limit of its own
@@ -61,7 +62,8 @@ class StopNotice:
         except asyncio.CancelledError:
             if not scope.was_cancelled_alone():
                 raise
-            return _result_of(awaitable, default)
+            late: T | D = _result_of(awaitable, default)
+            return late
         finally:
             scope.leave()
             self._scopes.discard(scope)
@@ -134,20 +136,19 @@ class _Scope:
         return self._alone
 
 
-async def _not_awaited(awaitable: Awaitable[T], default: D) -> T | D:
+async def _not_awaited(awaitable: Any, default: Any) -> Any:
     """The shutdown has begun already: what has not begun does not begin, and what runs is cancelled and awaited."""
     if isinstance(awaitable, Coroutine):
         awaitable.close()
-    elif isinstance(awaitable, asyncio.Future) and not awaitable.done():
+    elif asyncio.isfuture(awaitable) and not awaitable.done():
         awaitable.cancel()
         await asyncio.wait([awaitable])
     await asyncio.sleep(0)
     return _result_of(awaitable, default)
 
 
-def _result_of(awaitable: Awaitable[T], default: D) -> T | D:
+def _result_of(awaitable: Any, default: Any) -> Any:
     """The result, of a future that has one."""
-    if isinstance(awaitable, asyncio.Future) and awaitable.done() and not awaitable.cancelled():
-        found: T = awaitable.result()
-        return found
+    if asyncio.isfuture(awaitable) and awaitable.done() and not awaitable.cancelled():
+        return awaitable.result()
     return default

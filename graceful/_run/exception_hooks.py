@@ -52,7 +52,6 @@ class ExceptionHooks:
         self._intake = intake
         self._dispatcher = dispatcher
         self._tasks = tasks
-        self._essential = tasks.essential
         self._since = math.inf
 
     def add_late(self, hook: Hook) -> None:
@@ -78,7 +77,7 @@ class ExceptionHooks:
         self._since = math.inf
         if failure.task is not None and failure.task is self._tasks.main:
             self._dispatcher.main_ended(at)
-        elif failure.task in self._essential:
+        elif failure.task is not None and self._tasks.is_essential(failure.task):
             self._dispatcher.main_ended(at, failure.task.get_name())
 
     async def _ask(self, failure: Failure, at: float) -> tuple[bool, list[BaseException]]:

@@ -84,7 +84,7 @@ class Serving:
                 made = f"registered as a background hook at {hook.where}"
                 task = self._tasks.create(hook.function(), made, hook.name, drain=hook.drain)
                 if hook.essential:
-                    self._tasks.essential.add(task)
+                    self._tasks.make_essential(task)
                 task.add_done_callback(functools.partial(self._background_ended, hook))
             start_main()
         # SystemExit of an eager task's first step leaves create_task; a task factory may raise anything.

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -120,7 +121,7 @@ class ShutdownHooks:
 
     def _take_back(self, hook: Hook) -> None:
         """In another thread, amid the end of the cleanup: if the hook is still there, it will not be run."""
-        waiting: deque[Acquired] | list[Late]
+        waiting: Any
         for waiting in (self._acquired, self._late):
             for each in [*waiting]:
                 if each.hook is hook:

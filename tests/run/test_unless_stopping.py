@@ -89,8 +89,7 @@ def test_what_has_completed_is_not_lost(app, kind):
 
         def both():
             app.stop()
-            queue.put_nowait("item")
-            future.set_result("item")
+            future.set_result("item") if kind == "future" else queue.put_nowait("item")
 
         loop.call_later(0.01, both)
         waits = {"coroutine": queue.get(), "task": loop.create_task(queue.get()), "future": future}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, assert_type
 
 from check_decorators import (
@@ -175,14 +175,14 @@ async def check_values(queue: asyncio.Queue[str]) -> None:
     assert_type(await app.unless_stopping(queue.get()), str | None)
     assert_type(await app.unless_stopping(queue.get(), 5), str | int)
     assert_type(await app.unless_stopping(queue.get(), ""), str)
-    assert_type(await app.unless_stopping(asyncio.Event().wait(), default=None), bool | None)
+    assert_type(await app.unless_stopping(async_int(), default=None), int | None)
     assert_type(await app.unless_stopping(app.create_task(async_int()), "none"), int | str)
     assert_type(Cause(Kind.COMPLETED, 0.0).task, str | None)
 
-    app.value(async_int)  # type: ignore[call-overload]
+    app.value(async_int)  # type: ignore[arg-type]
     app.value(async_pool())  # type: ignore[call-overload]
     app.value("pool")  # type: ignore[call-overload]
     await app.unless_stopping(queue.get)  # type: ignore[call-overload]
     await app.unless_stopping(5)  # type: ignore[call-overload]
     app.background(essential="yes")  # type: ignore[call-overload]
-    assert_type(app.background(essential=True, drain=True)(async_int), Callable[[], Coroutine[Any, Any, int]])
+    assert_type(await app.background(essential=True, drain=True)(async_int)(), int)
