@@ -8,6 +8,7 @@ Graceful shutdown for asyncio: your cleanup code runs to completion on Ctrl-C, S
 
 - `app`, and its methods as functions: `on_startup`, `on_shutdown`, `on_exception`, `on_signal`, `resource`, `background`,
   `run` (a drop-in for `asyncio.run`)
+- `current_app`: the app in which the calling code runs
 - `Hooks`: hooks in a module of their own, for `App.include`
 - `Cause` and its `Kind`, `Failure`: what hooks are given
 - `Report`, with each `Outcome` and its `Verdict`: what happened, as `App.report` returns it
@@ -17,7 +18,18 @@ Graceful shutdown for asyncio: your cleanup code runs to completion on Ctrl-C, S
 The folders below are private.
 """
 
-from graceful._app import App, app, background, on_exception, on_shutdown, on_signal, on_startup, resource, run
+from graceful._app import (
+    App,
+    app,
+    background,
+    current_app,
+    on_exception,
+    on_shutdown,
+    on_signal,
+    on_startup,
+    resource,
+    run,
+)
 from graceful._core.errors import GracefulError, HookError, HookTimeout, Interrupted, OrderError, StateError
 from graceful._core.types import Cause, Failure, Kind, Outcome, Verdict
 from graceful._hooks.decorators import Hooks
@@ -40,6 +52,7 @@ __all__ = [
     "Verdict",
     "app",
     "background",
+    "current_app",
     "on_exception",
     "on_shutdown",
     "on_signal",

@@ -6,24 +6,30 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import Context
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from typing_extensions import override
 
-from graceful._core.arguments import seconds
+from graceful._core.arguments import flag, seconds
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
-from graceful._core.settings import check_settings
+from graceful._core.settings import Settings, app_name, check_settings
+from graceful._hooks.calls import check_callback, check_context_manager, check_main, check_task, is_coroutine
 from graceful._hooks.decorators import Hooks
-from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook import Hook, Stage, described
 from graceful._loop.critical import CriticalBlock
+from graceful._loop.current import apps_around, enter_app, leave_app, serving_loop
+from graceful._loop.new_loop import check_factory, check_loop
 from graceful._loop.ownership import owning
+from graceful._observe.log import log
 from graceful._observe.report import Report
-from graceful._process.handlers import block_signals
+from graceful._process.handlers import block_signals, in_main_thread
 
 if (
     TYPE_CHECKING
@@ -32,10 +38,23 @@ if (
     from graceful._run.run import LoopParts, Run
 
 T = TypeVar("T")
+D = TypeVar("D")
 P = ParamSpec("P")
+R = TypeVar("R", bound="Run")
 A = TypeVar("A", bound=Awaitable[object] | None)
 
-__all__ = ["App", "app", "background", "on_exception", "on_shutdown", "on_signal", "on_startup", "resource", "run"]
+__all__ = [
+    "App",
+    "app",
+    "background",
+    "current_app",
+    "on_exception",
+    "on_shutdown",
+    "on_signal",
+    "on_startup",
+    "resource",
+    "run",
+]
 
 
 class App(Hooks):
@@ -78,7 +97,8 @@ class App(Hooks):
         patience: float | None = 1.0,
     ) -> None:
         super().__init__()
-        self._settings = check_settings(
+        self._check_settings = functools.partial(
+            check_settings,
             name=name,
             grace=grace,
             drain_delay=drain_delay,
@@ -87,13 +107,24 @@ class App(Hooks):
             debounce=debounce,
             patience=patience,
         )
+        self._name = app_name(name)
         self._run: Run | None = None
+        self._claimed = threading.Lock()  # held while there is a run
         self._stop_requested = False
         self._report: Report | None = None
+        self._check_early()
+
+    def _check_early(self) -> None:
+        """Report a bad argument, or a bad environment variable, where the app is made."""
+        self._settings  # noqa: B018 - a property that raises
+
+    @functools.cached_property
+    def _settings(self) -> Settings:
+        return self._check_settings()
 
     @override
     def __repr__(self) -> str:
-        return f"<graceful.App {self._settings.name!r}>"
+        return f"<graceful.App {self._name!r}>"
 
     # --- entrances -------------------------------------------------------------------------------------------------
 
@@ -139,31 +170,50 @@ class App(Hooks):
             StateError: The app is running already, or a loop is running in this thread.
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        self._refuse_if_running(main)
-        coroutine = None if main is None else _coroutine(main)
-        release = block_signals(self._settings.signals)
+        if not isinstance(self, App):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"run() is called on an app, got {self!r}: write App().run(main)")
+        raised, result = self._run_main(main, debug, loop_factory, instead=None)
         try:
+            if raised is not None:
+                raise raised  # here, so that its traceback has one frame of the package
+            return result
+        finally:
+            del raised  # or the exception, its traceback and this frame would keep each other alive
+
+    def _run_main(
+        self,
+        main: Any,
+        debug: bool | None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        *,
+        instead: Callable[[], App] | None,
+    ) -> tuple[BaseException | None, Any]:
+        """
+        All of `run()` but its end: what there is to raise, and what main returned.
+
+        `instead` makes the app that runs main where this one is running already; `None`: that is an error.
+        """
+        self._refuse_in_loop(main)
+        coroutine = main if is_coroutine(main) else None
+        release: Callable[[], None] = _nothing
+        try:
+            loop_factory = check_factory(loop_factory)
+            debug = None if debug is None else flag("debug", debug)
+            coroutine = None if main is None else _coroutine(main)
+            release = block_signals(self._settings.signals)
             from graceful._run.runner import Runner  # here, to save 5 ms: see above
 
-            runner = self._run = Runner([*self._hooks()], self._settings)
+            owner, runner = self._begin(Runner, instead)
         except BaseException:
             release()
             if coroutine is not None:
                 coroutine.close()
             raise
         try:
-            if self._stop_requested:
-                runner.dispatcher.stop()
-            raised, result = runner.run(coroutine, debug, loop_factory, on_taken=release)
+            return runner.run(coroutine, debug, loop_factory, on_taken=release)
         finally:
             release()
-            self._run_ended(runner)
-        try:
-            if raised is not None:
-                raise raised
-            return result
-        finally:
-            del raised  # or the exception, its traceback and this frame would keep each other alive
+            owner._run_ended(runner)
 
     async def __aenter__(self) -> Self:
         """
@@ -175,12 +225,14 @@ class App(Hooks):
         """
         from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
 
-        if self._run is not None:
-            raise StateError(f"{self!r} is running already")
-        run = self._run = EmbeddedRun([*self._hooks()], self._settings)
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise StateError(
+                "`async with app:` needs a running asyncio event loop: graceful runs on asyncio, not on trio"
+            )
+        check_loop(loop)
+        _, run = self._begin(EmbeddedRun)
         try:
-            if self._stop_requested:
-                run.dispatcher.stop()
             await run.enter()
         except BaseException:
             self._run_ended(run)
@@ -198,33 +250,87 @@ class App(Hooks):
             self._run_ended(run)
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
+    async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any], None]:
         """
         The app as an ASGI-style lifespan: `Starlette(lifespan=app.lifespan)`, `FastAPI(lifespan=app.lifespan)`.
 
         The server owns the process: if the app stops from inside (a failure, `stop()`), the server is sent the SIGTERM that
         it handles, answers what it has accepted, and ends with a status of its own.
+
+        It yields what the resources have yielded, by the names of their functions (of two with one name, the later), which
+        Starlette and FastAPI make `request.state.pool`. A resource that yields nothing is left out.
         """
         async with self:
             run: EmbeddedRun = self._run  # type: ignore[assignment]
             self.create_task(run.end_owner(), name="end owner")
-            yield
+            with serving_loop(self):
+                yield self._parts("lifespan").startup.values()
 
-    def _refuse_if_running(self, main: Any) -> None:
-        why = None
-        if self._run is not None:
-            why = f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
-        elif asyncio._get_running_loop() is not None:
-            why = "run() cannot be called while a loop runs in this thread: use `async with app:` there"
-        if why is not None:
-            if inspect.iscoroutine(main):
-                main.close()
-            raise StateError(why)
+    def _refuse_in_loop(self, main: Any) -> None:
+        """A loop runs in this thread: say what to write there."""
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            return
+        if isinstance(main, Coroutine):
+            main.close()
+        if self._run is not None and (parts := self._run.parts) is not None and parts.run_in(loop):
+            raise StateError(self._running_already(main))
+        raise StateError("run() cannot be called while a loop runs in this thread: use `async with app:` there")
+
+    def _running_already(self, main: Any = None) -> str:
+        if self in apps_around():
+            call = f"{getattr(main, '__name__', 'work')}()"
+            return f"{self!r} is running already, and this code runs in it: write `await {call}` or app.create_task({call})"
+        return f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
+
+    def _begin(
+        self, make: Callable[[list[Hook], Settings], R], instead: Callable[[], App] | None = None
+    ) -> tuple[App, R]:
+        """
+        Make the one run that an app can have at a time. Of several threads that come here at once, one gets in.
+
+        Args:
+            make: Makes the run.
+            instead: Makes the app that has it if this one is running; `None`: that is an error.
+
+        Returns:
+            The app that has it, and the run. `_run_ended` must be called when it is over.
+        """
+        if not self._claimed.acquire(blocking=False):
+            if instead is None:
+                raise StateError(self._running_already())
+            return instead()._begin(make)
+        try:
+            run = make([*self._hooks()], self._settings)
+            self._run = run
+            if self._stop_requested:
+                run.dispatcher.stop()
+            self._run_begins()
+            enter_app(self)
+        except BaseException:
+            self._run = None
+            self._claimed.release()
+            raise
+        return self, run
+
+    @override
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
+        run = self._run
+        if run is not None:
+            return run.admit_late(repr(self), hooks)
+        return None
+
+    def _run_begins(self) -> None:
+        """A run is about to begin."""
+        _default.other_begins(self)
 
     def _run_ended(self, run: Run) -> None:
+        leave_app(self)
         self._run = None
         self._stop_requested = False
         self._report = run.report or self._report
+        _default.other_ended(self)
+        self._claimed.release()
 
     # --- on a running app ------------------------------------------------------------------------------------------
 
@@ -266,7 +372,8 @@ class App(Hooks):
         A task that has ever waited here has asked to be told, and is given the drain's share of the grace to end by
         itself before it is cancelled.
         """
-        while await self.sleep(math.inf):
+        notice = self._parts("wait_stopping()").notice
+        while await notice.sleep(math.inf):
             pass
 
     async def sleep(self, delay: float) -> bool:
@@ -285,6 +392,63 @@ class App(Hooks):
         """
         delay = math.inf if delay == math.inf else seconds("delay", delay)
         return await self._parts("sleep()").notice.sleep(delay)
+
+    @overload
+    async def unless_stopping(self, awaitable: Awaitable[T]) -> T | None: ...
+    @overload
+    async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D: ...
+    async def unless_stopping(self, awaitable: Awaitable[Any], default: Any = None) -> Any:
+        """
+        Await something, unless the shutdown begins: `while job := await app.unless_stopping(queue.get()): ...`.
+
+        When the shutdown begins, the awaitable is cancelled and awaited. Nothing is lost where both come at once: if it has
+        completed all the same, that is what is returned. If the shutdown has begun before, it is not started.
+
+        Args:
+            awaitable: A coroutine, a task or a future.
+            default: What is returned as soon as the shutdown begins.
+
+        Returns:
+            The result of the awaitable, or `default`. As with `sleep`, the task is given a share of the grace to end by
+            itself.
+
+        Raises:
+            TypeError: It cannot be awaited.
+            StateError: The app is not running.
+        """
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(f"unless_stopping() takes an awaitable, got {awaitable!r}: call the function, queue.get()")
+        try:
+            notice = self._parts("unless_stopping()").notice
+        except StateError:
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
+            raise
+        return await notice.unless_stopping(awaitable, default)
+
+    @overload
+    def value(self, resource: Callable[[], AsyncIterator[T]], /) -> T: ...
+    @overload
+    def value(self, resource: Callable[[], Iterator[T]], /) -> T: ...
+    def value(self, resource: Callable[[], Any], /) -> Any:
+        """
+        What a resource has yielded: `app.value(pool)`, where `pool` is the function under `@app.resource`.
+
+        Args:
+            resource: The function. From any thread.
+
+        Raises:
+            TypeError: It is no function.
+            StateError: The resource was not entered, or is exited: its second half has begun.
+        """
+        if not callable(resource):
+            raise TypeError(f"value() takes the function that was decorated with @app.resource, got {resource!r}")
+        run = self._run
+        parts = None if run is None else run.parts
+        found = None if parts is None else parts.startup.resource_of(resource)
+        if found is None:
+            raise StateError(f"value() finds no {described(resource)} that is entered and not exited, in {self!r}")
+        return found.value
 
     def create_task(
         self,
@@ -307,11 +471,11 @@ class App(Hooks):
             TypeError: `coro` is not a coroutine.
             StateError: The app is not running.
         """
-        if not isinstance(coro, CoroutineType):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"create_task() takes a coroutine, got {coro!r}: call the function, create_task(work())")
+        check_task(coro, name, context)
         try:
+            drain = flag("drain", drain)
             parts = self._parts("create_task()")
-        except StateError:
+        except (StateError, TypeError):
             coro.close()  # or Python would warn that it was never awaited, next to an error that says why
             raise
         return parts.tasks.create(coro, call_site(1), name, context, drain)
@@ -343,8 +507,7 @@ class App(Hooks):
             TypeError: `cm` is not an async context manager.
         """
         parts = self._acquiring("enter_async_context()")
-        if not hasattr(cm, "__aenter__") or not hasattr(cm, "__aexit__"):
-            raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}")
+        check_context_manager(cm)
         owner = parts.ownership.new_owner()
         with owning(owner):
             value = await cm.__aenter__()
@@ -366,8 +529,7 @@ class App(Hooks):
             StateError: The app is not running.
             TypeError: `callback` cannot be called.
         """
-        if not callable(callback):
-            raise TypeError(f"push_async_callback() takes a function and its arguments, got {callback!r}")
+        check_callback(callback, args, kwargs)
         parts = self._acquiring("push_async_callback()")
         bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
         parts.shutdown_hooks.release_later(Hook(bound, Stage.CLEANUP))
@@ -392,23 +554,155 @@ class App(Hooks):
         return parts
 
 
+def _nothing() -> None:
+    pass
+
+
 def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
-    """Main as a coroutine, from a coroutine or a coroutine function."""
-    if inspect.iscoroutine(main):
+    """
+    Main as a coroutine, from a coroutine or a coroutine function.
+
+    A coroutine is what asyncio takes for one: the built-in type, and whatever has its methods (`collections.abc.Coroutine`:
+    what Cython compiles, uvloop's own, `session.get(url)` of aiohttp). `asyncio.run` also takes other awaitables from 3.14 on.
+    """
+    if is_coroutine(main):
         return main
-    if not callable(main):
-        raise HookError(f"run() takes a coroutine or a coroutine function, got {main!r}: write run(main)")
+    if inspect.isawaitable(main):
+        return _await(main)
+    check_main(main)
     made = main()
-    if not inspect.iscoroutine(made):
-        raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
+    if not is_coroutine(made):
+        raise HookError(f"run() takes an `async def` function, but {main!r}, which has run now, returned {made!r}")
     return made
 
 
-app = App()
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+class _DefaultApp(App):
+    """
+    The app behind the functions of the module, for scripts that want no object.
+
+    It is made by `import graceful`. So it reads the environment variables when it is first run, because a bad one must not
+    break the import; and if its hooks will not run because the program runs an app of its own, it says so.
+    """
+
+    def __init__(self) -> None:
+        self._used = False
+        self._others: list[App] = []
+        super().__init__()
+
+    @override
+    def _check_early(self) -> None:
+        pass
+
+    @override
+    def _run_begins(self) -> None:
+        self._used = True
+
+    @override
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
+        return super()._admit_late(hooks) or self._warn_if_unused
+
+    def other_begins(self, other: App) -> None:
+        """An app of the program's own begins to run."""
+        if in_main_thread():
+            self._others.append(other)
+            self._warn_if_unused()
+
+    def other_ended(self, other: App) -> None:
+        """It has ended."""
+        if other in self._others:
+            self._others.remove(other)
+
+    def _warn_if_unused(self) -> None:
+        """Once: that there are hooks which do not run with the app that runs now."""
+        if self._used or not self._others:
+            return
+        other = self._others[-1]
+        theirs = {*other._hooks()}
+        hooks = [hook for hook in self._hooks() if hook not in theirs]
+        if hooks:
+            self._used = True
+            more = f" and {len(hooks) - 1} more" if len(hooks) > 1 else ""
+            log(
+                logging.WARNING,
+                f"{hooks[0]}{more}, registered with the functions of the module graceful, belong to its default app and "
+                f"do not run with {other!r}: use the decorators of that app, or its include(graceful.app)",
+            )
+
+
+def current_app() -> App:
+    """
+    The app in which the calling code runs, for modules that have no reference to it.
+
+    In main, in tasks, hooks, callbacks and `asyncio.to_thread`; of several apps around the code, the innermost that runs.
+    Under a server, also in request handlers, unless the lifespans of several apps run in one loop.
+
+    Raises:
+        StateError: The code runs in no app.
+    """
+    for found in reversed(apps_around()):
+        if isinstance(found, App) and found._run is not None:
+            return found
+    raise StateError("current_app() was called outside of an app: call it in what App.run() or `async with app:` runs")
+
+
+_default = _DefaultApp()
+app: App = _default
 background = app.background
 on_exception = app.on_exception
 on_shutdown = app.on_shutdown
 on_signal = app.on_signal
 on_startup = app.on_startup
 resource = app.resource
-run = app.run
+
+
+@overload
+def run(
+    main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T: ...
+@overload
+def run(
+    main: None = None,
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None: ...
+def run(
+    main: Any = None,
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Any:
+    """
+    Run the default app, `graceful.app`: `App.run` as a function, and a drop-in for `asyncio.run`.
+
+    Like `asyncio.run` it can be called in several threads at once. The hooks of the default app belong to the run that
+    began first; one beside it has none.
+
+    Args:
+        main: A coroutine, or a coroutine function without required parameters; `None`: run until stopped.
+        debug: asyncio's debug mode; `None`: as `PYTHONASYNCIODEBUG` says.
+        loop_factory: What makes the loop, such as `uvloop.new_event_loop`; `None`: asyncio's own.
+
+    Returns:
+        What main returned; `None` where `stop()` came before that.
+
+    Raises:
+        Interrupted: SIGINT came, or another signal before main was done. Uncaught, the process dies by it.
+        BaseException: What main, a task, a callback or a hook raised and nobody dealt with.
+        StateError: A loop is running in this thread.
+        OrderError: The hooks' `after=` cannot be satisfied.
+    """
+    raised, result = app._run_main(main, debug, loop_factory, instead=App)
+    try:
+        if raised is not None:
+            raise raised  # here, so that its traceback has one frame of the package
+        return result
+    finally:
+        del raised  # or the exception, its traceback and this frame would keep each other alive

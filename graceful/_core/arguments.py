@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-__all__ = ["seconds", "signal_from"]
+__all__ = ["flag", "seconds", "signal_from"]
 
 UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 # The kernel raises these for a faulting instruction, to which a Python handler returns, so that it faults again for ever
@@ -37,6 +37,18 @@ def seconds(argument: str, value: object, *, positive: bool = False) -> float:
     return min(float(value), _LONGEST)
 
 
+def flag(argument: str, value: object) -> bool:
+    """
+    A checked `True` or `False`.
+
+    Raises:
+        TypeError: `value` is neither, such as `"yes"`.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be True or False, got {value!r} ({type(value).__name__})")
+    return value
+
+
 def signal_from(argument: str, value: object) -> signal.Signals:
     """
     A signal that a Python handler can take, from `signal.SIGHUP`, its number, or its name with or without `SIG`.
@@ -46,7 +58,7 @@ def signal_from(argument: str, value: object) -> signal.Signals:
         ValueError: There is no such signal on this platform, or no handler can take it.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"{argument} must be signals such as signal.SIGTERM, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{argument}: expected a signal such as signal.SIGTERM, got {value!r} ({type(value).__name__})")
     try:
         if isinstance(value, str):
             name = value.upper()
@@ -54,10 +66,10 @@ def signal_from(argument: str, value: object) -> signal.Signals:
         else:
             found = signal.Signals(value)
     except (KeyError, ValueError):
-        raise ValueError(f"{argument} must be signals of this platform, got {value!r}") from None
+        raise ValueError(f"{argument}: there is no signal {value!r} on this platform") from None
     if found.name in UNCATCHABLE | SYNCHRONOUS:
         why = (
             "the kernel lets no process catch it" if found.name in UNCATCHABLE else "it reports a faulting instruction"
         )
-        raise ValueError(f"{argument} must be signals that a handler can take, got {found.name}: {why}")
+        raise ValueError(f"{argument}: no handler can take {found.name}: {why}")
     return found

@@ -8,9 +8,11 @@ is missing, less is noticed and nothing breaks:
 |---|---|---|---|
 | `Future._log_traceback` | 3.4 | see whether anybody has retrieved a task's exception | a failed task is reported when it is collected, as in asyncio |
 | `Future._callbacks` | 3.4 | see which tasks wait for one in a critical block | only the task in the block itself is spared |
+| the same | 3.4 | find a `gather`, or the queue of an `as_completed`, by a task in it | it is looked for among all objects |
+| the same: `_done` of what `as_completed` returns | 3.13 | find that queue | the same |
 | `Future._source_traceback` | 3.5 | name where a task was created, in debug mode | its place is left out of the message |
 | `Task._coro` | 3.4 | show where a task is stuck (`get_coro()` of a finished eager task crashes 3.12.1) | `get_coro()` is called |
-| `Task._fut_waiter` | 3.4 | find a `gather` that `gc.freeze()` has hidden | such a gather is not found |
+| `Task._fut_waiter` | 3.4 | find a `gather` by the task that awaits it | it is looked for among all objects |
 | `Task._log_destroy_pending` | 3.4 | abandon a task without asyncio's "Task was destroyed but it is pending" | asyncio logs that line |
 | `tasks._unregister_task` | 3.7 | take our own tasks out of `asyncio.all_tasks()` | they are listed there |
 | `tasks._GatheringFuture`, its `_children` | 3.4 | see that a `gather` will still look at a failed task | no failed task is reported before it is collected |
@@ -43,12 +45,14 @@ __all__ = [
     "coroutine_of",
     "default_executor",
     "futures_in_wait",
+    "gathers_around",
     "handle_owner",
     "has_unretrieved_exception",
     "is_runner_sigint",
     "is_running_gather",
     "is_running_wait",
     "queued_futures",
+    "queues_around",
     "runner_was_interrupted",
     "shows_default_executor",
     "source_traceback",
@@ -150,6 +154,32 @@ def queued_futures(queue: asyncio.Queue[Any]) -> Iterator[Future]:
 
 def waiters_of(future: Any) -> Iterator[Future]:
     """What is woken when it is done: tasks that await it, the futures of `gather` and `wait_for`, a TaskGroup's owner."""
+    for each in _held_by_callbacks(future):
+        if isinstance(each, asyncio.Future):
+            yield each
+        elif isinstance(each, asyncio.TaskGroup) and (parent := getattr(each, "_parent_task", None)) is not None:
+            yield parent
+
+
+def gathers_around(future: Any) -> Iterator[Any]:
+    """The futures of each `gather` that it is in, and of those around them, that are not done."""
+    for each in _held_by_callbacks(future):
+        if is_running_gather(each):
+            yield each
+            yield from gathers_around(each)
+
+
+def queues_around(future: Any) -> Iterator[asyncio.Queue[Any]]:
+    """The queue of each `as_completed` that it is in."""
+    for each in _held_by_callbacks(future):
+        # From 3.13 on there is an iterator object that has it. Nothing else is asked for attributes: it may be a proxy.
+        queue = getattr(each, "_done", None) if type(each).__module__ == "asyncio.tasks" else each
+        if type(queue) is asyncio.Queue:
+            yield queue
+
+
+def _held_by_callbacks(future: Any) -> Iterator[Any]:
+    """What the functions hold that are called when it is done."""
     for callback, *_ in getattr(future, "_callbacks", None) or ():
         arguments: Any = getattr(callback, "args", ())
         # The callback is a method, a partial, or a closure.
@@ -157,11 +187,7 @@ def waiters_of(future: Any) -> Iterator[Future]:
         for cell in getattr(callback, "__closure__", None) or ():
             with contextlib.suppress(ValueError):  # still empty
                 held.append(cell.cell_contents)
-        for each in held:
-            if isinstance(each, asyncio.Future):
-                yield each
-            elif isinstance(each, asyncio.TaskGroup) and (parent := getattr(each, "_parent_task", None)) is not None:
-                yield parent
+        yield from held
 
 
 # --- the loop and its runner -------------------------------------------------------------------------------------------

@@ -35,18 +35,21 @@ class HookTimeout(GracefulError):
         hook: The hook's qualified name.
         allowed: Seconds it had.
         stack: Where it was stuck, one line a frame, from the hook down to the innermost await; empty if it had no frame.
+        why: Why it had less time than its `timeout=` says; empty if it had not.
     """
 
-    def __init__(self, hook: str, allowed: float, stack: tuple[str, ...] = ()) -> None:
+    def __init__(self, hook: str, allowed: float, stack: tuple[str, ...] = (), why: str = "") -> None:
         self.hook = hook
         self.allowed = allowed
         self.stack = stack
-        super().__init__(hook, allowed, stack)
+        self.why = why
+        super().__init__(hook, allowed, stack, why)
 
     @override
     def __str__(self) -> str:
         stuck = f"; stuck at {innermost(self.stack)}" if self.stack else ""
-        return f"{self.hook} timed out after {self.allowed:.3g} s{stuck}"
+        why = f": {self.why}" if self.why else ""
+        return f"{self.hook} timed out after {self.allowed:.3g} s{why}{stuck}"
 
 
 class Interrupted(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from typing import Any
 
 from graceful._core.arguments import seconds, signal_from
 
-__all__ = ["CTRL_C", "Settings", "check_settings", "default_signals"]
+__all__ = ["CTRL_C", "Settings", "app_name", "check_settings", "default_signals"]
 
 #: The environment variable that an argument of `App` is read from where it is `None`.
 VARIABLES = {"grace": "GRACEFUL_GRACE", "drain_delay": "GRACEFUL_DRAIN_DELAY"}
@@ -70,11 +70,12 @@ def check_settings(
         ValueError: An argument is out of range, or the delay is not shorter than the grace.
     """
     if not isinstance(name, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__})")
+        meant = f": did you mean App(grace={name!r})?" if isinstance(name, (int, float)) else ""
+        raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__}){meant}")
     if signals is not None and (isinstance(signals, str) or not isinstance(signals, Iterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"signals must be several signals, such as [signal.SIGTERM], got {signals!r}")
     settings = Settings(
-        name=name or os.path.basename(sys.argv[0] if sys.argv else "") or "app",
+        name=app_name(name),
         grace=_seconds_or_environment("grace", grace, DEFAULT_GRACE, positive=True),
         drain_delay=_seconds_or_environment("drain_delay", drain_delay, 0.0),
         drain_share=_share("drain_share", drain_share),
@@ -89,6 +90,11 @@ def check_settings(
             f"got {settings.drain_delay:g}"
         )
     return settings
+
+
+def app_name(name: str | None) -> str:
+    """The name of an app; `None`: that of the script."""
+    return name or os.path.basename(sys.argv[0] if sys.argv else "") or "app"
 
 
 def default_signals() -> tuple[signal.Signals, ...]:

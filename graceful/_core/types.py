@@ -31,24 +31,29 @@ class Cause:
     Two causes are equal only if they are the same object.
 
     Attributes:
-        kind: `signal`, `exception`, `completed` (main returned) or `requested` (`App.stop`).
+        kind: `signal`, `exception`, `completed` (main or an essential background task returned) or `requested` (`App.stop`).
         at: When, in seconds on `time.monotonic`'s clock.
         signal: The signal, where `kind` is `signal`; else `None`.
         exception: The exception, where one is behind it (the `CancelledError`, where the block of `async with app:` was
             cancelled); else `None`.
+        task: The name of the essential background task that returned, where `kind` is `completed` for that reason; else
+            `None`.
     """
 
     kind: Kind
     at: float
     signal: _signal.Signals | None = None
     exception: BaseException | None = None
+    task: str | None = None
 
     def __str__(self) -> str:
         if self.signal is not None:
             return self.signal.name
         if self.kind is Kind.REQUESTED:
             return "stop() was called" if self.exception is None else "the block was cancelled"
-        return "main returned" if self.exception is None else describe(self.exception)
+        if self.exception is not None:
+            return describe(self.exception)
+        return "main returned" if self.task is None else f"{self.task} returned"
 
 
 @dataclass(frozen=True, eq=False)

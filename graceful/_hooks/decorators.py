@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Literal, TypeAlias, overload
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from typing_extensions import TypeVar, override
 
-from graceful._core.arguments import seconds, signal_from
+from graceful._core.arguments import flag, seconds, signal_from
 from graceful._core.errors import HookError
 from graceful._core.types import Cause, Failure
 from graceful._hooks.hook import Hook, Reference, Stage
@@ -54,10 +55,44 @@ class Hooks:
     A collection of hooks, for a module of its own; `App.include` adds it to an app. An `App` is one itself.
 
     Each decorator works bare and called, takes sync and async functions, and returns the function unchanged.
+
+    While an app runs, `on_shutdown`, `on_exception` and `on_signal` still count from then on, and for its later runs from
+    the start. The others raise a `StateError`, which shows what to call instead.
     """
 
     def __init__(self) -> None:
         self._entries: list[Hook | Hooks] = []
+        self._included_in: weakref.WeakSet[Hooks] = weakref.WeakSet()
+
+    if not TYPE_CHECKING:  # a checker would take it for every attribute there could be
+
+        def __getattr__(self, name: str) -> Any:
+            """A collection of hooks is taken for an app: `Hooks().run(main)`."""
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if type(self) is Hooks and not name.startswith("_"):
+                what += ", it only collects hooks: make an App, app.include(hooks), and use that"
+            raise AttributeError(what, name=name, obj=self)
+
+    def _add(self, entry: Hook | Hooks, hooks: Sequence[Hook]) -> None:
+        """Add one hook, or a collection of `hooks`; if an app runs that they become part of, they join its run."""
+        joins = [join for each in self._affected() if (join := each._admit_late(hooks)) is not None]
+        self._entries.append(entry)
+        for join in joins:
+            join()
+
+    def _affected(self) -> Iterable[Hooks]:
+        """The collection itself, and every one that contains it."""
+        found: dict[Hooks, None] = {self: None}
+        pending: list[Hooks] = [self]
+        while pending:
+            above = [each for each in pending.pop()._included_in if each not in found]
+            found |= dict.fromkeys(above)
+            pending += above
+        return found
+
+    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:  # noqa: ARG002 - an App looks at them
+        """If this is an app that runs: check the hooks, and return what lets them join the run."""
+        return None
 
     def _hooks(self) -> Iterator[Hook]:
         """Every hook once, in the order of registration; included collections stand where they were included."""
@@ -83,12 +118,14 @@ class Hooks:
         Raises:
             TypeError: `hooks` is not a `Hooks`.
             ValueError: It is this very collection, or contains it.
+            StateError: The app runs already, and it is too late for one of the hooks; then none is added.
         """
         if not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"include() takes a graceful.Hooks, got {hooks!r}")
         if hooks is self or hooks._contains(self):
             raise ValueError("include() cannot add a collection to itself")
-        self._entries.append(hooks)
+        self._add(hooks, [*hooks._hooks()])
+        hooks._included_in.add(self)
 
     def _contains(self, other: Hooks) -> bool:
         return any(entry is other or entry._contains(other) for entry in self._entries if isinstance(entry, Hooks))
@@ -107,6 +144,7 @@ class Hooks:
 
         Raises:
             HookError: The function cannot be called like that.
+            StateError: The app runs already.
         """
         return self._register("on_startup", Stage.STARTUP, (), function, timeout=timeout)
 
@@ -126,6 +164,9 @@ class Hooks:
         before it completed. The block is its `on_startup` hooks, or if there are none its resources; several shutdown
         hooks in a row share it. A hook with no startup before it always runs.
 
+        One that is registered while the app runs always runs, too: like the last one registered, before what was acquired
+        earlier. During the shutdown it is run next. Its `after=` names hooks that are registered already.
+
         Args:
             function: A function that takes nothing, or one argument: the `Cause`.
             timeout: Seconds it may take; `None`: what is left of the grace, less a reserve for the hooks behind it. It
@@ -137,6 +178,8 @@ class Hooks:
         Raises:
             HookError: The function cannot be called like that.
             ValueError: No such stage, or a bad timeout.
+            OrderError: While the app runs: its `after=` cannot be satisfied.
+            StateError: The cleanup is over.
         """
         if stage not in ("cleanup", "drain"):
             raise ValueError(f"stage must be 'cleanup' or 'drain', got {stage!r}")
@@ -168,9 +211,8 @@ class Hooks:
         function, types = (types[0], ()) if bare else (_NOT_GIVEN, types)
         for given in types:
             if not (isinstance(given, type) and issubclass(given, BaseException)):
-                raise HookError(
-                    f"on_exception() takes exception classes, got {given!r}: write @app.on_exception(ConnectionError)"
-                )
+                close_coroutines(given)
+                raise HookError(f"on_exception() takes exception classes, got {given!r}: {_instead_of(given, types)}")
         return self._register(
             "on_exception",
             Stage.EXCEPTION,
@@ -191,10 +233,23 @@ class Hooks:
         Raises:
             HookError: No signal was named, or the function cannot be called like that.
             ValueError: A signal that no handler can take.
+            StateError: The app runs already, and it cannot take the signal here: in another thread than the main one, or in
+                a block of `async with app:`.
         """
         close_coroutines(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):
             raise HookError("on_signal() needs to know which signal: write @app.on_signal(signal.SIGHUP)")
+        for given in signals:
+            if isinstance(given, (list, tuple, set, frozenset)):
+                raise HookError(
+                    f"on_signal() takes signals one by one, got {given!r}: write "
+                    "@app.on_signal(signal.SIGHUP, signal.SIGUSR1)"
+                )
+            if inspect.iscoroutine(given) or callable(given):
+                raise HookError(
+                    f"on_signal() takes signals, got {given!r}: write @app.on_signal(signal.SIGHUP) above the function, "
+                    "or app.on_signal(signal.SIGHUP)(function)"
+                )
         taken = tuple(signal_from("on_signal()", given) for given in signals)
         register: Callable[[G], G] = self._register("on_signal", Stage.SIGNAL, ("signal",), _NOT_GIVEN, signals=taken)
         return register
@@ -216,25 +271,36 @@ class Hooks:
 
         Raises:
             HookError: It is not a generator function.
+            StateError: The app runs already.
         """
         return self._register("resource", Stage.RESOURCE, (), function, timeout=timeout)
 
     @overload
     def background(self, function: B, /) -> B: ...
     @overload
-    def background(self, *, drain: bool = False) -> Callable[[B], B]: ...
-    def background(self, function: Any = _NOT_GIVEN, *, drain: bool = False) -> Any:
+    def background(self, *, drain: bool = False, essential: bool = False) -> Callable[[B], B]: ...
+    def background(self, function: Any = _NOT_GIVEN, *, drain: bool = False, essential: bool = False) -> Any:
         """
         A coroutine function started after startup as a supervised task: its failure stops the program at once.
 
         Args:
             function: A coroutine function without required parameters.
             drain: The shutdown waits for it, for half of the grace at most, before it cancels anything.
+            essential: When it returns, the program ends, as if main had returned; so does it when it has failed and an
+                `on_exception` hook dealt with that.
 
         Raises:
             HookError: It is not a coroutine function.
+            StateError: The app runs already.
         """
-        return self._register("background", Stage.BACKGROUND, (), function, drain=drain)
+        return self._register(
+            "background",
+            Stage.BACKGROUND,
+            (),
+            function,
+            drain=flag("drain", drain),
+            essential=flag("essential", essential),
+        )
 
     def _register(
         self, decorator: str, stage: Stage, offers: tuple[str, ...], function: Any, *, timeout: Any = None, **more: Any
@@ -244,8 +310,22 @@ class Hooks:
         if function is _NOT_GIVEN:
             return functools.partial(self._register, decorator, stage, offers, timeout=timeout, **more)
         arity = check_function(decorator, function, stage, offers)
-        self._entries.append(Hook(function, stage, arity=arity, timeout=timeout, **more))
+        hook = Hook(function, stage, arity=arity, timeout=timeout, **more)
+        self._add(hook, [hook])
         return function
+
+
+def _instead_of(given: Any, types: Sequence[Any]) -> str:
+    """What to write instead of something that is no exception class."""
+    if issubclass(type(given), tuple):
+        names = ", ".join(getattr(each, "__name__", repr(each)) for each in given)
+        return f"write @app.on_exception({names}), without the tuple"
+    if isinstance(given, BaseException):
+        return f"write @app.on_exception({type(given).__name__}), the class and not an instance"
+    if callable(given) and not isinstance(given, type):
+        names = ", ".join(each.__name__ for each in types if isinstance(each, type))
+        return f"write @app.on_exception({names}) above the function, or app.on_exception({names})(function)"
+    return "write @app.on_exception(ConnectionError)"
 
 
 def _references(after: Any) -> tuple[Reference, ...] | None:

@@ -46,6 +46,7 @@ class Hook:
         types: The exceptions that an `on_exception` hook is for.
         signals: The signals that an `on_signal` hook is for.
         drain: Whether a background task is waited for before anything is cancelled.
+        essential: Whether the program ends when a background task does.
     """
 
     function: Callable[..., Any]
@@ -56,11 +57,17 @@ class Hook:
     types: tuple[type[BaseException], ...] = (Exception,)
     signals: tuple[signal.Signals, ...] = ()
     drain: bool = False
+    essential: bool = False
 
     @functools.cached_property
     def name(self) -> str:
         """The function's qualified name, without the functions it was defined in."""
         return local_name(self.function)
+
+    @property
+    def short_name(self) -> str:
+        """The function's name alone, without a class that it is a method of."""
+        return self.name.rpartition(".")[2]
 
     @functools.cached_property
     def code(self) -> CodeType | None:

@@ -174,7 +174,7 @@ class HookRun:
         for each in ours:
             each.tell_once()
         if ours:
-            self.error = HookTimeout(self.hook.name, clock.now() - self.began_at, ours[0].stack)
+            self.error = self._make_timeout(ours[0].stack)
             self.error.__context__ = theirs
         else:
             self.error = strip_internal_frames(error)
@@ -230,12 +230,19 @@ class HookRun:
         late: list[asyncio.Future[Any]] = [task, *self.tasks]
         stack = next((chain for each in late if (chain := await_chain(each))), ())
         if not self.cut:
-            self._keep_error(HookTimeout(self.hook.name, clock.now() - self.began_at, stack))
+            self._keep_error(self._make_timeout(stack))
         for each in late:
             each.cancel()
         over = self._abandon_at()
         self._abandoned = not await waiting.wait_done(late, lambda: over)
         self.stack = stack
+
+    def _make_timeout(self, stack: tuple[str, ...]) -> HookTimeout:
+        took, timeout = clock.now() - self.began_at, self.hook.timeout
+        why = ""
+        if timeout is not None and self.until() < self.began_at + timeout:
+            why = f"its share of the grace of {self._deadline.grace:g} s was over (its timeout is {timeout:g} s)"
+        return HookTimeout(self.hook.name, took, stack, why)
 
     def _cancel_what_is_left(self) -> None:
         """Of what was acquired, and is released now."""

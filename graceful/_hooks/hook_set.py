@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graceful._hooks.hook import Hook, Stage
-from graceful._hooks.order import make_plan, startups_of
+from graceful._hooks.order import late_needs, make_plan, startups_of
 
 __all__ = ["HookSet"]
 
@@ -28,6 +28,7 @@ class HookSet:
         self.drains = make_plan(self.of(Stage.DRAIN))
         self.cleanups = make_plan(self.of(Stage.CLEANUP, Stage.RESOURCE))
         self._startups_of = startups_of(hooks)
+        self._late: dict[Hook, None] = {}
 
     def startups_of(self, hook: Hook) -> tuple[Hook, ...]:
         """The startups that a shutdown hook cleans up after; none: it runs in any case."""
@@ -40,3 +41,27 @@ class HookSet:
     def of(self, *stages: Stage) -> list[Hook]:
         """The hooks of these stages, in the order of registration."""
         return [hook for hook in self._hooks if hook.stage in stages]
+
+    # --- what is registered while the app runs ---------------------------------------------------------------------
+
+    def unknown(self, hooks: Sequence[Hook]) -> list[Hook]:
+        """Those of the hooks that are not among these."""
+        known = {*self._hooks} if len(hooks) > 1 else self._hooks  # a set is not worth it for one
+        return [hook for hook in hooks if hook not in known and hook not in self._late]
+
+    def late_needs(self, late: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:
+        """
+        What late shutdown hooks with an `after=` wait for.
+
+        Raises:
+            OrderError: `after=` names what is not there, or there is a cycle.
+        """
+        needs: dict[Hook, tuple[Hook, ...]] = {}
+        for stages in ((Stage.DRAIN,), (Stage.CLEANUP, Stage.RESOURCE)):
+            known = [*self.of(*stages), *(hook for hook in self._late if hook.stage in stages)]
+            needs |= late_needs(known, [hook for hook in late if hook.stage in stages])
+        return needs
+
+    def add_late(self, late: Sequence[Hook]) -> None:
+        """From now on other late hooks may name them. The plans stay as they are."""
+        self._late |= dict.fromkeys(late)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from graceful._core.errors import OrderError
 from graceful._hooks.hook import Hook, Stage, reference_key
 
-__all__ = ["Plan", "make_plan", "startups_of"]
+__all__ = ["Plan", "late_needs", "make_plan", "startups_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,27 @@ def make_plan(hooks: Sequence[Hook]) -> Plan:
         else:
             needs[hook] = tuple(needed for reference in hook.after for needed in _resolve(hook, reference, known))
     return Plan(needs, _count_behind(needs))
+
+
+def late_needs(hooks: Sequence[Hook], late: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:
+    """
+    What hooks wait for that are registered while the app runs: for each that has an `after=`, the hooks that it names.
+
+    Args:
+        hooks: Those of the same stage that are registered already.
+        late: The new ones. They may name each other.
+
+    Raises:
+        OrderError: `after=` names what is not among them, or there is a cycle.
+    """
+    known = _by_reference([*hooks, *late]) if any(hook.after for hook in late) else {}
+    needs = {
+        hook: tuple(needed for reference in hook.after for needed in _resolve(hook, reference, known))
+        for hook in late
+        if hook.after is not None
+    }
+    _count_behind({**dict.fromkeys([*hooks, *late], ()), **needs})
+    return needs
 
 
 def _count_behind(needs: dict[Hook, tuple[Hook, ...]]) -> dict[Hook, int]:

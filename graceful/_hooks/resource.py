@@ -36,6 +36,7 @@ class ResourceTask:
         hook: The same.
         owner: The same.
         entered: Done when its first half is over, however that ended.
+        value: What it yielded; `None` before that, and once its second half has begun.
     """
 
     def __init__(self, hook: Hook, owner: Owner) -> None:
@@ -43,6 +44,7 @@ class ResourceTask:
         self.hook = hook
         self.owner = owner
         self.entered: asyncio.Future[None] = loop.create_future()
+        self.value: Any = None
         self._leave: asyncio.Future[HookRun] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
 
@@ -50,6 +52,11 @@ class ResourceTask:
     def inside(self) -> bool:
         """Whether its first half is over, and its second is owed."""
         return not self.task.done() and self.entered.done()
+
+    @property
+    def usable(self) -> bool:
+        """Whether its first half is over, and its second has not begun."""
+        return self.inside and not self._leave.done()
 
     @property
     def task(self) -> asyncio.Task[None]:
@@ -89,6 +96,7 @@ class ResourceTask:
             raise HookError(f"{self.hook} must yield once, and ended before its yield")
 
     async def _exit(self, generator: Any) -> None:
+        self.value = None
         if await self._step(generator):
             await self._throw(generator, GeneratorExit())
             raise HookError(f"{self.hook} must yield once, and came to a second yield")
@@ -97,10 +105,7 @@ class ResourceTask:
     async def _step(self, generator: Any) -> bool:
         """Go on to the next yield; returns `False` if there is none."""
         try:
-            if inspect.isasyncgen(generator):
-                await _next(generator)
-            else:
-                next(generator)
+            self.value = await _next(generator) if inspect.isasyncgen(generator) else next(generator)
         except (StopAsyncIteration, StopIteration):
             return False
         return True

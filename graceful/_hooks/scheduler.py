@@ -25,7 +25,7 @@ from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
 from graceful._process.unblock import Unblocked
 
-__all__ = ["Acquired", "Scheduler"]
+__all__ = ["Acquired", "Late", "Scheduler"]
 
 
 class Acquired(NamedTuple):
@@ -41,6 +41,19 @@ class Acquired(NamedTuple):
     hook: Hook
     during: HookRun | None = None
     owner: Owner | None = None
+
+
+class Late(NamedTuple):
+    """
+    A hook with an `after=` that was registered while the app runs, and so is in no plan.
+
+    Attributes:
+        hook: The hook.
+        needs: What must have ended before it starts.
+    """
+
+    hook: Hook
+    needs: tuple[Hook, ...]
 
 
 class Scheduler:
@@ -70,15 +83,16 @@ class Scheduler:
         self._on_ended = on_ended
         self._on_error = on_error
 
-    async def run(self, plan: Plan, acquired: deque[Acquired]) -> None:
+    async def run(self, plan: Plan, acquired: deque[Acquired], late: list[Late] | None = None) -> None:
         """
         Run each hook of the plan when it may start.
 
         Args:
             plan: The order.
             acquired: What was acquired while running; before the next hook of the plan, the last one is released.
+            late: Hooks that are in no plan; each starts as soon as what it needs has ended. `None`: there are none.
         """
-        order = _Order(plan, acquired)
+        order = _Order(plan, acquired, [] if late is None else late)
         supervised: dict[Hook, asyncio.Task[None]] = {}
         news = asyncio.Event()
 
@@ -120,14 +134,14 @@ class Scheduler:
 
 class _Order:
     """
-    Which hook is next.
+    Which hook is next. Other threads may append to `acquired` and `late`, which are copied before they are looked through.
 
     Attributes:
         behind: How many wait behind the one that `next` returned last.
         owner: What that one releases, if it releases an acquisition.
     """
 
-    def __init__(self, plan: Plan, acquired: deque[Acquired]) -> None:
+    def __init__(self, plan: Plan, acquired: deque[Acquired], late: list[Late]) -> None:
         self.behind = 0
         self.owner: Owner | None = None
         self._plan = plan
@@ -135,12 +149,15 @@ class _Order:
         self._sorter = plan.sorter()
         self._ready = deque(self._sorter.get_ready())
         self._acquired = acquired
+        self._late = late
+        self._late_running: set[Hook] = set()
+        self._planned = {*plan.needs}
         self._released: Hook | None = None
         self._running = 0
 
     def more(self) -> bool:
         """Whether another hook may start; none may while something that was acquired is being released."""
-        return self._released is None and (bool(self._ready) or self._is_unused())
+        return self._released is None and (bool(self._ready) or self._is_unused() or self._next_late() is not None)
 
     def next(self) -> Hook | None:
         """The next hook, which counts as running from now on; `None`: none may start now."""
@@ -150,11 +167,17 @@ class _Order:
             acquired = self._acquired.pop()
             hook = self._released = acquired.hook
             self.owner = acquired.owner
-            self.behind = len(self._acquired) + self._deepest
+            self.behind = len(self._acquired) + len(self._late) + self._deepest
         elif self._ready:
             hook = self._ready.popleft()
             self.owner = None
-            self.behind = self._plan.behind[hook]
+            self.behind = self._plan.behind[hook] + len(self._late)
+        elif (late := self._next_late()) is not None:
+            hook = late.hook
+            self._late.remove(late)
+            self._late_running.add(hook)
+            self.owner = None
+            self.behind = len(self._late)
         else:
             return None
         self._running += 1
@@ -167,11 +190,24 @@ class _Order:
         during = self._acquired[-1].during
         return during is not None and during.ended
 
+    def _next_late(self) -> Late | None:
+        """The first late hook whose needs have all ended; what is not about to run here has ended."""
+        if not self._late:
+            return None
+        late = [*self._late]
+        unfinished = self._planned | self._late_running
+        unfinished.update(each.hook for each in late)
+        unfinished.update(each.hook for each in [*self._acquired])
+        return next((each for each in late if unfinished.isdisjoint(each.needs)), None)
+
     def done(self, hook: Hook) -> None:
         """It has ended: those that waited for it may start."""
         self._running -= 1
         if hook is self._released:
             self._released = None
+        elif hook in self._late_running:
+            self._late_running.discard(hook)
         else:
+            self._planned.discard(hook)
             self._sorter.done(hook)
             self._ready.extend(self._sorter.get_ready())

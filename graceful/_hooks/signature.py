@@ -6,13 +6,14 @@ So a mistake is reported on the line that made it, with the call that works.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any
 
 from graceful._core.errors import HookError
 from graceful._hooks.hook import Stage, described, local_name, unwrapped
 
-__all__ = ["check_function", "close_coroutines"]
+__all__ = ["check_function", "close_coroutines", "is_context_manager"]
 
 
 def check_function(decorator: str, function: Any, stage: Stage, offers: tuple[str, ...]) -> int:
@@ -52,10 +53,21 @@ def _check_callable(decorator: str, function: Any) -> None:
             f"{decorator}() takes a function, got the coroutine object {name}(): "
             f"write app.{decorator}({name}), without calling it"
         )
+    if inspect.isgenerator(function) or inspect.isasyncgen(function):
+        name = function.__name__
+        raise HookError(
+            f"{decorator}() takes a function, got the generator object {name}(): "
+            f"write app.resource({name}), without calling it"
+        )
+    if is_context_manager(function):
+        raise HookError(
+            f"{decorator}() takes a function, got the context manager {function!r}: use "
+            f"`await app.enter_async_context(...)` while running, or @app.resource on a generator with `async with` in it"
+        )
     if not callable(function) or isinstance(function, type):
         raise HookError(
             f"{decorator}() takes a function, got {function!r}: write @app.{decorator} above a def, or "
-            f"app.{decorator}(function)"
+            f"app.{decorator}(function){_meant(decorator, function)}"
         )
     plain = unwrapped(function)
     inner = inspect.unwrap(plain)
@@ -65,6 +77,26 @@ def _check_callable(decorator: str, function: Any) -> None:
             f"{decorator}() takes a function, got {described(function)}, which makes a context manager: use "
             f"@app.resource on the generator itself, or app.enter_async_context(...) while running"
         )
+
+
+def is_context_manager(thing: object) -> bool:
+    """Whether it is a context manager, and no function: what `contextlib` makes can be called, too, as a decorator."""
+    if isinstance(thing, (type, *_MADE_BY_CONTEXTLIB)):
+        return not isinstance(thing, type)
+    return not callable(thing) and hasattr(thing, "__exit__" if hasattr(thing, "__enter__") else "__aexit__")
+
+
+_MADE_BY_CONTEXTLIB = contextlib.ContextDecorator, contextlib.AsyncContextDecorator
+
+
+def _meant(decorator: str, function: object) -> str:
+    """What was probably meant by something that is no function, for the end of a message."""
+    timed = decorator in ("on_startup", "on_shutdown", "resource")
+    if timed and isinstance(function, (int, float)) and not isinstance(function, bool):
+        return f"; did you mean @app.{decorator}(timeout={function!r})?"
+    if decorator == "on_shutdown" and function in ("drain", "cleanup"):
+        return f"; did you mean @app.on_shutdown(stage={function!r})?"
+    return ""
 
 
 def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
@@ -82,7 +114,10 @@ def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
             f"use @app.resource for one with a yield"
         )
     if stage is Stage.BACKGROUND and not inspect.iscoroutinefunction(plain):
-        raise HookError(f"background() takes an `async def` function, got {described(function)}")
+        raise HookError(
+            f"background() takes an `async def` function, got {described(function)}: write "
+            f"`async def work(): await asyncio.to_thread({local_name(plain)})`"
+        )
 
 
 def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:

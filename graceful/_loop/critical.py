@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -119,12 +120,22 @@ class CriticalBlock(contextlib.AbstractAsyncContextManager[None]):
     """
 
     def __init__(self, find: Callable[[], CriticalBlocks], label: str) -> None:
+        if not isinstance(label, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"critical() takes a label, got {label!r}: write `async with app.critical():`")
         self._find = find
         self._label = label
+        self._used = False
         self._entered: dict[Task, list[CriticalBlocks]] = {}
+
+    def __del__(self) -> None:
+        """As for a coroutine that was never awaited: without `async with` it protects nothing."""
+        if not getattr(self, "_used", True):
+            text = f"critical({self._label!r}) was never entered: write `async with app.critical():`"
+            warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
 
     @override
     async def __aenter__(self) -> None:
+        self._used = True
         blocks, task = self._find(), asyncio.current_task()
         assert task is not None
         blocks.enter(task, self._label)

@@ -62,6 +62,7 @@ class ExceptionHandler:
         loop: The loop.
         on_fatal: Called in the loop with an exception that must stop the program, and its context.
         on_harmless: Called in the loop with the context of any other, before it is reported as without us.
+        counts: Whether one that would stop the program does: during the shutdown most do not.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class ExceptionHandler:
         loop: asyncio.AbstractEventLoop,
         on_fatal: Callable[[BaseException, Context], None],
         on_harmless: Callable[[Context], None],
+        counts: Callable[[Context], bool],
     ) -> None:
         self._loop = loop
         self._on_fatal = on_fatal
         self._on_harmless = on_harmless
+        self._counts = counts
         self._forks = forks()
         self._unpatch = patch_method(loop, "call_exception_handler", self._wrap)
 
@@ -84,7 +87,7 @@ class ExceptionHandler:
         def call_exception_handler(context: Context) -> None:
             if forks() != self._forks:
                 return  # in a forked child 3.14's loop complains that it is not running, over what the task itself says
-            if is_fatal(context):
+            if is_fatal(context) and self._counts(context):
                 self._on_fatal(context["exception"], context)
                 if self._loop.get_exception_handler() is not None:  # asyncio's own would only print it now already
                     report(context)

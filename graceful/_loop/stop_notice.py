@@ -1,11 +1,18 @@
-"""Telling tasks that the shutdown has begun: `App.sleep` and `App.wait_stopping`."""
+"""
+Telling tasks that the shutdown has begun: `App.sleep`, `App.wait_stopping` and `App.unless_stopping`.
+
+`unless_stopping` awaits in the caller's own task, and cancels that, as `asyncio.timeout` does. Rejected: a task for the
+awaitable, and waiting for whichever is first. If the caller is cancelled while that task ends, its result, perhaps an item
+taken from a queue, is lost (`asyncio.wait_for` did that before 3.12); and it costs a task each time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import weakref
-from typing import Any
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 from graceful._core.deadline import Deadline
 from graceful._loop.critical import CriticalBlocks
@@ -13,6 +20,9 @@ from graceful._loop.hidden import HiddenTask
 from graceful._loop.waiting import resolve
 
 __all__ = ["StopNotice"]
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 
 class StopNotice:
@@ -31,10 +41,37 @@ class StopNotice:
         self._begun = asyncio.Event()
         self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._sleeping: set[asyncio.Future[bool]] = set()
+        self._scopes: set[_Scope] = set()
+
+    @property
+    def _begun(self) -> bool:
+        return self._deadline.stopping or self._announced
+
+    async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D:
+        """The result of the awaitable, or `default` as soon as the shutdown begins; see `App.unless_stopping`."""
+        if self._begun:
+            found: T | D = await _not_awaited(awaitable, default)
+            return found
+        task = asyncio.current_task()
+        assert task is not None
+        if not isinstance(task, HiddenTask):  # a hook has a time limit of its own
+            self.expect_end_of(task)
+        scope = _Scope(task)
+        self._scopes.add(scope)
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if not scope.was_cancelled_alone():
+                raise
+            late: T | D = _result_of(awaitable, default)
+            return late
+        finally:
+            scope.leave()
+            self._scopes.discard(scope)
 
     async def sleep(self, delay: float) -> bool:
         """`True` after `delay` seconds, `False` as soon as the shutdown begins."""
-        if self._deadline.stopping or self._announced:
+        if self._begun:
             await asyncio.sleep(0)
             return False
         loop = asyncio.get_running_loop()
@@ -73,3 +110,55 @@ class StopNotice:
         self._announced = True
         for woken in self._sleeping:
             resolve(woken, False)
+        scopes, self._scopes = self._scopes, set()
+        for scope in scopes:
+            scope.cancel()
+
+
+class _Scope:
+    """
+    The time in which a task awaits something that the shutdown cancels.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._pending = False
+        self._alone = False
+
+    def cancel(self) -> None:
+        """The shutdown has begun; called once, while the task is suspended in the scope."""
+        self._pending = True
+        self._task.cancel()
+
+    def leave(self) -> None:
+        """Take the cancellation back, if there was one."""
+        if self._pending:
+            self._pending = False
+            self._alone = self._task.uncancel() <= self._cancelling
+
+    def was_cancelled_alone(self) -> bool:
+        """Whether the shutdown has cancelled the task here, and nothing else has."""
+        self.leave()
+        return self._alone
+
+
+async def _not_awaited(awaitable: Any, default: Any) -> Any:
+    """The shutdown has begun already: what has not begun does not begin, and what runs is cancelled and awaited."""
+    if isinstance(awaitable, Coroutine):
+        awaitable.close()
+    elif asyncio.isfuture(awaitable) and not awaitable.done():
+        awaitable.cancel()
+        await asyncio.wait([awaitable])
+    await asyncio.sleep(0)
+    return _result_of(awaitable, default)
+
+
+def _result_of(awaitable: Any, default: Any) -> Any:
+    """The result, of a future that has one."""
+    if asyncio.isfuture(awaitable) and awaitable.done() and not awaitable.cancelled():
+        return awaitable.result()
+    return default

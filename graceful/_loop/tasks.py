@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
@@ -39,6 +40,7 @@ class SupervisedTasks:
         on_failed: Callable[[asyncio.Task[Any], str, BaseException], None],
     ) -> None:
         self.main: asyncio.Task[Any] | None = None
+        self._essential: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._loop = loop
         self._unretrieved = unretrieved
         self._blocks = blocks
@@ -116,6 +118,14 @@ class SupervisedTasks:
                 self._on_failed(task, made, asyncio.CancelledError(text))
         elif (error := task.exception()) is not None:
             self._on_failed(task, made, error)
+
+    def is_essential(self, task: object) -> bool:
+        """Whether the end of the task is the end of the program, like that of main."""
+        return task in self._essential
+
+    def make_essential(self, task: asyncio.Task[Any]) -> None:
+        """The end of the task is to be the end of the program."""
+        self._essential.add(task)
 
     def release(self, task: asyncio.Task[Any]) -> None:
         """No longer wait for the task, or stop it."""

@@ -27,7 +27,7 @@ from typing import Any
 
 from graceful._core import clock
 from graceful._core.asyncio_private import has_unretrieved_exception
-from graceful._loop.awaited import still_awaited
+from graceful._loop.awaited import AwaitedSearch
 from graceful._loop.patch import patch_method
 
 __all__ = ["UnretrievedExceptions"]
@@ -65,7 +65,11 @@ class UnretrievedExceptions:
         self._loop = loop
         self._patience = patience
         self._failed: deque[tuple[float, _Reference]] = deque()
+        self._early: weakref.WeakSet[Future] = weakref.WeakSet()
+        self._shutting_down = False
         self._due: list[_Reference] = []
+        self._search = AwaitedSearch()
+        self._judge_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._young: deque[_Reference] = deque()
         self._room = 0
@@ -84,7 +88,7 @@ class UnretrievedExceptions:
         for unpatch in self._unpatch:
             unpatch()
         self._grow_up(len(self._young))
-        for timer in (self._timer, self._youth_timer):
+        for timer in (self._timer, self._youth_timer, self._judge_timer):
             if timer is not None:
                 timer.cancel()
         for reference in [*self._due, *(reference for _, reference in self._failed)]:
@@ -92,6 +96,16 @@ class UnretrievedExceptions:
                 self._report(task)
         self._due.clear()
         self._failed.clear()
+
+    def shutdown_begins(self) -> None:
+        """From now on what fails has failed during the shutdown; see `failed_before_shutdown`. Again: no effect."""
+        if not self._shutting_down:
+            self._grow_up(len(self._young))  # those that have failed by now
+            self._shutting_down = True
+
+    def failed_before_shutdown(self, task: Future) -> bool:
+        """Whether a failed task had failed by the time the shutdown began, as far as that is known."""
+        return task in self._early
 
     def skip(self, coro: object) -> None:
         """The task that is created next, with this coroutine, is supervised and need not be watched."""
@@ -167,6 +181,8 @@ class UnretrievedExceptions:
     def _ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
         if has_unretrieved_exception(task):
+            if not self._shutting_down:
+                self._early.add(task)
             self._failed.append((clock.now() + self._patience, weakref.ref(task)))
             if self._timer is None:
                 self._timer = self._later(self._patience, self._look_again)
@@ -187,14 +203,32 @@ class UnretrievedExceptions:
             self._judge()
 
     def _judge(self) -> None:
+        if pause := self._search.pause():
+            self._judge_later(pause)
+            return
         due = [task for reference in self._due if (task := reference()) is not None and has_unretrieved_exception(task)]
         self._due.clear()
-        awaited = still_awaited(due) if due else {}
+        if not due:
+            return
+        awaited, unknown, pause = self._search.look(due)
         for task in due:
             if task in awaited:
                 self._wait_for(awaited[task], weakref.ref(task))
+            elif task in unknown:
+                self._due.append(weakref.ref(task))
             else:
                 self._report(task)
+        if unknown:
+            self._judge_later(pause)
+
+    def _judge_later(self, pause: float) -> None:
+        """Those that are due are looked for when the search may cost something again."""
+        if self._judge_timer is None:
+            self._judge_timer = self._later(pause, self._judge_now)
+
+    def _judge_now(self) -> None:
+        self._judge_timer = None
+        self._judge()
 
     def _report(self, task: Future) -> None:
         if has_unretrieved_exception(task):  # still: reporting another one may have retrieved it

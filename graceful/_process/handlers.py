@@ -134,8 +134,7 @@ class SignalHandlers:
         for number in sorted(self._wanted):
             before = signal.getsignal(number)
             if self._may_take(before) or (number in self._explicit and before is not None):
-                self._before[number] = before
-                signal.signal(number, self._handle)
+                self._take(number, before)
         if self._on_interrupt is not None and _INTERRUPT and signal.getsignal(_INTERRUPT) == signal.SIG_DFL:
             self._before[_INTERRUPT] = signal.SIG_DFL
             signal.signal(_INTERRUPT, self._handle_interrupt)
@@ -146,6 +145,16 @@ class SignalHandlers:
         undo_in_child(self.reset, over=True)
         for number, before in reversed(self._before.items()):
             signal.signal(number, before)
+
+    def take_more(self, numbers: Iterable[signal.Signals]) -> None:
+        """Take signals that are not taken yet, even if they are ignored. In the main thread."""
+        for number in numbers:
+            if not self.has(number):
+                self._take(number, signal.getsignal(number))
+
+    def _take(self, number: signal.Signals, before: Any) -> None:
+        self._before.setdefault(number, before)  # the program may have taken it from us meanwhile
+        signal.signal(number, self._handle)
 
     def _may_take(self, before: object) -> bool:
         # None: a handler that Python did not install, and so cannot restore.

@@ -26,7 +26,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -122,6 +122,10 @@ class Watchdog:
     def main_thread_heard(self, at: float) -> None:
         """The main thread's own handler ran for a request, `at` this time. Safe in a signal handler."""
         self._main_heard_at = at
+
+    def stops_no_more(self, numbers: Iterable[int]) -> None:
+        """These signals no longer begin the shutdown."""
+        self._stopping -= frozenset(numbers)
 
     def run_last(self, last: Callable[[], None]) -> None:
         """Call `last` in the watchdog's thread when the run is over, or in another one if that has ended already."""

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 from typing_extensions import override
 
 from graceful._core import clock
-from graceful._core.errors import Interrupted
+from graceful._core.errors import Interrupted, StateError
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
 from graceful._process.after_run import die_if_uncaught
@@ -116,6 +117,12 @@ class BlockGuard(ProcessGuard):
     def hook_limited(self, begins: bool) -> None:
         self._make_unblocker_if_free()
         super().hook_limited(begins)
+
+    @override
+    def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
+        raise StateError(
+            "inside `async with app:` the signals are the business of the loop's owner; use loop.add_signal_handler()"
+        )
 
     def _make_unblocker_if_free(self) -> None:
         """A hook that blocks has nothing else to unblock it."""

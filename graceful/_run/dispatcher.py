@@ -124,10 +124,18 @@ class Dispatcher:
         """Whether a Ctrl-C has begun the shutdown or come during it: the next one hurries."""
         return self._machine.state is State.INTERRUPTED
 
-    def main_ended(self, at: float) -> None:
-        """Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop."""
+    def main_ended(self, at: float, task: str | None = None) -> None:
+        """
+        Main, or the block in its place, has ended without an error; perhaps because the owner was told to stop.
+
+        `task`: the essential background task that has ended instead.
+        """
         announced = self.announced
-        cause = Cause(Kind.COMPLETED, at) if announced is None else Cause(Kind.SIGNAL, at, signal=announced.signal)
+        cause = (
+            Cause(Kind.COMPLETED, at, task=task)
+            if announced is None
+            else Cause(Kind.SIGNAL, at, signal=announced.signal)
+        )
         self.post(Trigger.ENDED, cause)
 
     @property

@@ -45,7 +45,7 @@ class ExceptionHooks:
         dispatcher: Dispatcher,
         tasks: SupervisedTasks,
     ) -> None:
-        self._hooks = hooks
+        self._hooks = [*hooks]
         self._deadline = deadline
         self._supervisor = supervisor
         self._failures = failures
@@ -53,6 +53,10 @@ class ExceptionHooks:
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._since = math.inf
+
+    def add_late(self, hook: Hook) -> None:
+        """A hook was registered while the app runs: it is asked about the next failure."""
+        self._hooks.append(hook)
 
     async def handle_all(self) -> None:
         """Ask about each pending failure."""
@@ -73,6 +77,8 @@ class ExceptionHooks:
         self._since = math.inf
         if failure.task is not None and failure.task is self._tasks.main:
             self._dispatcher.main_ended(at)
+        elif failure.task is not None and self._tasks.is_essential(failure.task):
+            self._dispatcher.main_ended(at, failure.task.get_name())
 
     async def _ask(self, failure: Failure, at: float) -> tuple[bool, list[BaseException]]:
         """Whether a hook dealt with it, and what the hooks raised; all of them within half of a grace from `at` on."""

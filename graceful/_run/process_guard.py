@@ -10,18 +10,18 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
-from graceful._core.errors import Interrupted
+from graceful._core.errors import Interrupted, StateError
 from graceful._core.frames import thread_lines
 from graceful._core.settings import Settings
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
 from graceful._process.after_run import die_if_uncaught, end_in_time
 from graceful._process.exit import EX_SOFTWARE, die_by, exit_now
-from graceful._process.handlers import SignalHandlers
+from graceful._process.handlers import SignalHandlers, in_main_thread
 from graceful._process.stderr import write_stderr
 from graceful._process.unblock import Unblocked, Unblocker
 from graceful._process.watchdog import Watchdog
@@ -112,6 +112,29 @@ class ProcessGuard:
 
     def _make_unblocker(self) -> None:
         self._unblocker = Unblocker(self._may_block_until, self._dispatcher.wake)
+
+    def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
+        """
+        Check that more signals can be taken, for `on_signal` hooks that are registered while the app runs.
+
+        Raises:
+            StateError: They cannot, here and now.
+        """
+        if not in_main_thread():
+            raise StateError("Python sets signal handlers only in the main thread: register the hook there")
+        if self._handlers is None:
+            raise StateError("this app has not taken the signals: it runs in another thread")
+        for number in numbers:
+            if signal.getsignal(number) is None:
+                raise StateError(f"{number.name} has a handler that Python did not install and could not restore")
+
+    def add_reactions(self, numbers: Iterable[signal.Signals]) -> None:
+        """From now on these signals are for `on_signal` hooks."""
+        assert self._handlers is not None
+        self._reactions.update(numbers)
+        self._handlers.take_more(numbers)
+        if self._watchdog is not None:
+            self._watchdog.stops_no_more(numbers)
 
     # --- a signal --------------------------------------------------------------------------------------------------
 

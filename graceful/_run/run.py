@@ -11,12 +11,12 @@ import asyncio
 import logging
 import math
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
-from graceful._core.errors import Interrupted
+from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, describe
 from graceful._hooks.active import ActiveHooks
@@ -44,6 +44,7 @@ from graceful._run.drain import Drain
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.failure_intake import FailureIntake
 from graceful._run.failures import Failures
+from graceful._run.late_hooks import LateHooks, check_stages
 from graceful._run.lifecycle import Lifecycle
 from graceful._run.process_guard import ProcessGuard
 from graceful._run.progress import Progress
@@ -114,7 +115,32 @@ class Run:
         """The loop runs: create what lives in it."""
         self.parts = LoopParts(self, loop)
         self.dispatcher.attach(loop)
+        if self.dispatcher.stopping:  # a signal or stop() before the loop
+            self.parts.shutdown_begins()
         return self.parts
+
+    def admit_late(self, app: str, hooks: Sequence[Hook]) -> Callable[[], None]:
+        """
+        Check hooks that are registered while the app runs.
+
+        Args:
+            app: What to call the app in a message.
+            hooks: The hooks.
+
+        Returns:
+            A function that lets them join the run.
+
+        Raises:
+            StateError: It is too late for one of them, or this is not the place to register it.
+            OrderError: Their `after=` cannot be satisfied.
+        """
+        late = self.hooks.unknown(hooks)
+        check_stages(app, late)
+        if (parts := self.parts) is not None:
+            return parts.late_hooks.admit(late)
+        if late:
+            raise StateError(f"{late[0]} was registered while {app} starts: do it before run(), or in main")
+        return lambda: None
 
     # --- callbacks: what the parts below are given -----------------------------------------------------------------
 
@@ -130,6 +156,8 @@ class Run:
 
     def _wake(self) -> None:
         if (parts := self.parts) is not None:
+            if self.dispatcher.stopping:
+                parts.shutdown_begins()
             parts.lifecycle.wake()
 
     def _interrupt_main_thread(self) -> None:
@@ -194,7 +222,8 @@ class LoopParts:
         self._loop = loop
         settings, hooks, deadline, intake = run.settings, run.hooks, run.deadline, run.intake
         self.waiting = Waiting(run.guard.expect_progress)
-        self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless)
+        self._dispatcher = run.dispatcher
+        self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless, self._counts)
         patience = settings.patience
         self.unretrieved = None if patience is None else UnretrievedExceptions(loop, patience)
         self.blocks = CriticalBlocks(self.waiting.reconsider)
@@ -208,7 +237,7 @@ class LoopParts:
         )
         self.ownership = Ownership(loop)
         self.jobs = ExecutorJobs(loop, intake.job_failed)
-        startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
+        self.startup = startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
         self.serving = Serving(
             hooks.of(Stage.BACKGROUND),
             self.tasks,
@@ -231,6 +260,7 @@ class LoopParts:
             startup,
             self.ownership,
         )
+        self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
         drain = Drain(settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.notice, run.stuck)
         self.work = Work(
             loop,
@@ -253,6 +283,23 @@ class LoopParts:
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Whether this is their loop."""
         return loop is self._loop
+
+    def shutdown_begins(self) -> None:
+        """What fails from now on has failed during the shutdown. Again: no effect."""
+        if self.unretrieved is not None:
+            self.unretrieved.shutdown_begins()
+
+    def _counts(self, context: dict[str, Any]) -> bool:
+        """
+        Whether an exception that the loop's exception handler hears of is raised, and changes the exit status.
+
+        Not that of a callback, or of a task that nobody supervises, once the shutdown has begun: main's result is not lost
+        because a task that is cancelled with it fails. But what had failed before does count, and so does `sys.exit()`.
+        """
+        if not self._dispatcher.stopping or not isinstance(context["exception"], Exception):
+            return True
+        task = context.get("future", context.get("task"))
+        return task is not None and self.unretrieved is not None and self.unretrieved.failed_before_shutdown(task)
 
     def detach(self, *, loop_ends: bool) -> None:
         """Give the loop's methods back. `loop_ends`: nobody can retrieve an exception later."""

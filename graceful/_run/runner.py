@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from types import CoroutineType
 from typing import Any
 
 from graceful._core import clock
@@ -78,7 +79,7 @@ class Runner(Run):
         on_taken: Callable[[], None],
     ) -> BaseException | None:
         with contextlib.ExitStack() as stack:
-            stack.callback(_close, main)
+            stack.callback(_close, main, self._main_was_started)
             if in_main_thread():
                 stack.enter_context(self.guard.taken())
             on_taken()
@@ -88,6 +89,9 @@ class Runner(Run):
                 self.stuck.unblocked(error, "loop_factory")
                 return self.conclude()
             stack.callback(_close_loop, loop)
+            if loop_factory is None:  # as `asyncio.Runner` does, and only then
+                asyncio.set_event_loop(loop)
+                stack.callback(asyncio.set_event_loop, None)
             if debug is not None:
                 loop.set_debug(debug)
             self._drive(loop, main)
@@ -95,6 +99,9 @@ class Runner(Run):
                 with contextlib.suppress(Unblocked):
                     flush_stdio()  # while the watchdog is there
             return self.conclude()  # while Ctrl-C is not a KeyboardInterrupt
+
+    def _main_was_started(self) -> bool:
+        return (parts := self.parts) is not None and parts.tasks.main is not None
 
     @stack_starts_here
     @calls_user_code
@@ -139,7 +146,10 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _close(main: Main) -> None:
-    """Main was never started: without this Python would warn that it was never awaited."""
-    if main is not None and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+def _close(main: Main, was_started: Callable[[], bool]) -> None:
+    """If main was never started: without this Python would warn that it was never awaited."""
+    if isinstance(main, CoroutineType):
+        if inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+            main.close()
+    elif main is not None and not was_started():  # of another type, which need not show its state
         main.close()

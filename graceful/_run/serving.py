@@ -83,15 +83,20 @@ class Serving:
             for hook in self._backgrounds:
                 made = f"registered as a background hook at {hook.where}"
                 task = self._tasks.create(hook.function(), made, hook.name, drain=hook.drain)
+                if hook.essential:
+                    self._tasks.make_essential(task)
                 task.add_done_callback(functools.partial(self._background_ended, hook))
             start_main()
         # SystemExit of an eager task's first step leaves create_task; a task factory may raise anything.
         except BaseException as error:
             self._intake.fail(error, "a task could not be started")
 
-    def _background_ended(self, hook: Hook, _task: asyncio.Task[Any]) -> None:
-        """The program goes on without it: say so; a warning, if nothing supervised is left to do its work."""
-        if not self._dispatcher.stopping:
+    def _background_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
+        """An essential one ends the program. Else, say that it goes on; a warning, if nothing is left to do its work."""
+        if hook.essential:
+            if not task.cancelled() and task.exception() is None:
+                self._dispatcher.main_ended(clock.now(), hook.name)
+        elif not self._dispatcher.stopping:
             level = logging.INFO if self._tasks.running() or self._tasks.main is not None else logging.WARNING
             log(level, f"background task {hook} has ended, and the program goes on", hook=hook.name)
 
@@ -101,8 +106,7 @@ class Serving:
         self._intake.end_if_forked(error or SystemExit(0))
         if task.cancelled():
             if not self._dispatcher.stopping:
-                cancelled = asyncio.CancelledError("main was cancelled")
-                self._intake.fail(cancelled, "main was cancelled", {"task": task}, task)
+                self._intake.fail(_cancelled_error(task), "main was cancelled", {"task": task}, task)
         elif error is None:
             self.result = task.result()
             self.finished = True
@@ -111,3 +115,12 @@ class Serving:
             self._dispatcher.main_ended(clock.now())
         else:
             self._intake.fail(error, "main failed", {"task": task}, task)
+
+
+def _cancelled_error(task: asyncio.Task[Any]) -> asyncio.CancelledError:
+    """The very exception that left a cancelled task, with its arguments and its traceback."""
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    raise AssertionError("the task was not cancelled")

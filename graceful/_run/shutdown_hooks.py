@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
+from graceful._core.errors import StateError
 from graceful._core.types import Outcome, Verdict
 from graceful._hooks.active import ActiveHooks
 from graceful._hooks.hook import Hook, Stage
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import make_plan
-from graceful._hooks.scheduler import Acquired, Scheduler
+from graceful._hooks.scheduler import Acquired, Late, Scheduler
 from graceful._hooks.supervisor import Supervisor
 from graceful._loop.ownership import Owner, Ownership
 from graceful._loop.waiting import Waiting
@@ -67,6 +70,10 @@ class ShutdownHooks:
         self._startup = startup
         self._ownership = ownership
         self._acquired: deque[Acquired] = deque()
+        self._late: list[Late] = []
+        self._acquired_drains: deque[Acquired] = deque()
+        self._late_drains: list[Late] = []
+        self._drained = False
         self._drain_limit: Callable[[], float] | None = None
         self._released = False
         self._scheduler = Scheduler(
@@ -94,21 +101,54 @@ class ShutdownHooks:
         """
         self._acquired.append(Acquired(hook, self._active.current(), owner))
 
+    def add_late(self, hook: Hook, needs: tuple[Hook, ...] | None) -> None:
+        """
+        An `on_shutdown` hook was registered while the app runs, perhaps in another thread. It always runs.
+
+        Without `after=` it is like something acquired now. What is for the drain and comes after it runs in the cleanup.
+
+        Args:
+            hook: The hook.
+            needs: What it waits for; `None`: it has no `after=`.
+        """
+        drains = hook.stage is Stage.DRAIN and not self._drained
+        if needs is None:
+            (self._acquired_drains if drains else self._acquired).append(Acquired(hook, self._active.current()))
+        else:
+            (self._late_drains if drains else self._late).append(Late(hook, needs))
+        if self._released:
+            self._take_back(hook)
+
+    def _take_back(self, hook: Hook) -> None:
+        """In another thread, amid the end of the cleanup: if the hook is still there, it will not be run."""
+        waiting: Any
+        for waiting in (self._acquired, self._late):
+            for each in [*waiting]:
+                if each.hook is hook:
+                    with contextlib.suppress(ValueError):  # it is being run after all
+                        waiting.remove(each)
+                        raise StateError(f"on_shutdown() came too late for {hook}: the cleanup is over")
+
     # --- the steps -------------------------------------------------------------------------------------------------
 
     async def drain(self, limit: Callable[[], float]) -> None:
         """Run the `stage="drain"` hooks; `limit` says when they must be over."""
         self._drain_limit = limit
-        await self._scheduler.run(self._hooks.drains, deque())
+        await self._scheduler.run(self._hooks.drains, self._acquired_drains, self._late_drains)
+        self._drained = True
 
     async def clean_up(self) -> None:
         """Release what was acquired, and run the cleanup hooks and the second halves of resources."""
-        await self._scheduler.run(self._hooks.cleanups, self._acquired)
+        self._drained = True
+        self._acquired.extend(self._acquired_drains)  # another thread may have come late
+        self._late.extend(self._late_drains)
+        await self._scheduler.run(self._hooks.cleanups, self._acquired, self._late)
 
     async def release_rest(self) -> None:
         """Release what was acquired while the last tasks ended. After this nothing can be acquired."""
-        await self._scheduler.run(make_plan([]), self._acquired)
-        self._released = True
+        while not self._released or self._acquired or self._late:
+            await self._scheduler.run(make_plan([]), self._acquired, self._late)
+            self._released = True  # what another thread adds from now on, it takes back if it still can
 
     def _begin(self, hook: Hook, behind: int, owner: Owner | None) -> HookRun | None:
         """The run of a hook that is to clean up; `None`: there is nothing to clean up."""
@@ -118,7 +158,7 @@ class ShutdownHooks:
         if not self._startup.is_owed(hook):
             self._journal.add_outcome(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, clock.now()))
             return None
-        drains = hook.stage is Stage.DRAIN
+        drains = hook.stage is Stage.DRAIN and not self._drained
         owner = owner if resource is None else resource.owner
         run = HookRun(
             hook,

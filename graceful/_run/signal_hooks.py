@@ -22,7 +22,7 @@ class SignalHooks:
     """
 
     def __init__(self, hooks: Sequence[Hook], intake: FailureIntake) -> None:
-        self._hooks = hooks
+        self._hooks = [*hooks]
         self._intake = intake
         self._noted: deque[signal.Signals] = deque()
         self._pending: dict[Hook, dict[signal.Signals, None]] = {}
@@ -31,6 +31,10 @@ class SignalHooks:
     def signals(self) -> set[signal.Signals]:
         """The signals that there are hooks for."""
         return {number for hook in self._hooks for number in hook.signals}
+
+    def add_late(self, hook: Hook) -> None:
+        """A hook was registered while the app runs."""
+        self._hooks.append(hook)
 
     def note(self, number: signal.Signals) -> None:
         """The signal has arrived. Safe in a signal handler."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from graceful._core.deadline import Deadline
 from graceful._core.types import Verdict
-from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook import Hook, Stage, reference_key
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.hook_set import HookSet
 from graceful._hooks.resource import ResourceTask
@@ -87,6 +87,19 @@ class Startup:
         """By a group or a scope around its yield. What else it raises is the outcome of its hook run."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._intake.fail(error, f"resource {hook.name} failed", {"task": task}, task, note=f"in resource {hook}")
+
+    # --- what resources have yielded -------------------------------------------------------------------------------
+
+    def resource_of(self, function: object) -> ResourceTask | None:
+        """The resource that a function makes, if it can be used now; of several the one that was entered last."""
+        key = reference_key(function)
+        found = [each for hook, each in self._resources.items() if reference_key(hook.function) == key and each.usable]
+        return found[-1] if found else None
+
+    def values(self) -> dict[str, Any]:
+        """What the resources have yielded, by the names of their functions; without those that yielded `None`."""
+        usable = {hook.short_name: each for hook, each in self._resources.items() if each.usable}
+        return {name: each.value for name, each in usable.items() if each.value is not None}
 
     # --- what there is to clean up ---------------------------------------------------------------------------------
 

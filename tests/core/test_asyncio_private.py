@@ -119,7 +119,7 @@ def test_a_program_without_the_name(name: str) -> None:
 
 def test_what_cannot_be_told_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a running `gather` cannot be seen, a failed task is left to asyncio: no false alarm."""
-    from graceful._loop.awaited import still_awaited
+    from graceful._loop.awaited import AwaitedSearch
 
     async def fail() -> None:
         raise OSError
@@ -127,9 +127,9 @@ def test_what_cannot_be_told_is_not_reported(monkeypatch: pytest.MonkeyPatch) ->
     async def main() -> None:
         failed = asyncio.ensure_future(fail())
         await asyncio.wait([failed])
-        assert {} == still_awaited([failed])
+        assert ({}, set(), 0.0) == AwaitedSearch().look([failed])
         monkeypatch.setattr(asyncio_private, "GATHER", None)
-        assert {failed: None} == still_awaited([failed])
+        assert ({failed: None}, set(), 0.0) == AwaitedSearch().look([failed])
         failed.exception()
 
     asyncio.run(main())
@@ -164,3 +164,5 @@ def test_nothing_waits_for_an_object_without_callbacks() -> None:
     assert [] == [*asyncio_private.waiters_of(Bare())]
     assert [] == [*asyncio_private.queued_futures(Bare())]
     assert () == asyncio_private.children_of(Bare())
+    assert [] == [*asyncio_private.gathers_around(Bare())]
+    assert [] == [*asyncio_private.queues_around(Bare())]

@@ -301,3 +301,17 @@ def test_a_hook_that_blocks_within_its_time_is_not_interrupted() -> None:
     assert app.report is not None
     verdicts = {outcome.hook: outcome.verdict for outcome in app.report.outcomes}
     assert {"hangs": Verdict.TIMED_OUT, "blocks": Verdict.OK} == verdicts
+
+
+def test_a_timeout_that_the_grace_cuts_short():
+    """A hook that has less time than its timeout says is told so: it was the grace that was over."""
+    app = App("test", grace=0.6)
+
+    @app.on_shutdown(timeout=60)
+    async def slow():
+        await asyncio.sleep(60)
+
+    with pytest.raises(
+        HookTimeout, match=r"its share of the grace of 0.6 s was over \(its timeout is 60 s\); stuck at"
+    ):
+        app.run(asyncio.sleep(0))

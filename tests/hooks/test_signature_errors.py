@@ -229,13 +229,85 @@ def test_method_without_its_object(decorator: str, apply: Callable[[Hooks, Any],
 
 @pytest.mark.parametrize(
     "given",
-    [(None,), (5,), ("OSError",), (ValueError("x"),), ((OSError, ValueError),), (int,), (OSError, 5), (OSError, Thing)],
-    ids=["None", "number", "name", "instance", "tuple", "class", "number among", "class among"],
+    [(None,), (5,), ("OSError",), (int,), (OSError, 5), (OSError, Thing)],
+    ids=["None", "number", "name", "class", "number among", "class among"],
 )
 def test_on_exception_takes_exception_classes(given: tuple[object, ...]) -> None:
     """What on_exception takes are exception classes, one argument each: anything else is refused with a call that works."""
     with pytest.raises(HookError, match=r"@app\.on_exception\(ConnectionError\)"):
         Hooks().on_exception(*given)
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        ((ValueError("x"),), "write @app.on_exception(ValueError), the class and not an instance"),
+        (((OSError, ValueError),), "write @app.on_exception(OSError, ValueError), without the tuple"),
+        (
+            (OSError, sync_function),
+            "write @app.on_exception(OSError) above the function, or app.on_exception(OSError)(fun",
+        ),
+    ],
+    ids=["instance", "tuple", "function among"],
+)
+def test_on_exception_shows_what_was_meant(given: tuple[object, ...], cure: str) -> None:
+    """What can only mean one thing is shown as it is written."""
+    with pytest.raises(HookError) as raised:
+        Hooks().on_exception(*given)
+
+    assert cure in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "given", "cure"),
+    [
+        ("on_startup", 5, "did you mean @app.on_startup(timeout=5)?"),
+        ("on_shutdown", 0.5, "did you mean @app.on_shutdown(timeout=0.5)?"),
+        ("on_shutdown", "drain", "did you mean @app.on_shutdown(stage='drain')?"),
+        ("resource", async_generator(), "write app.resource(async_generator), without calling it"),
+        ("on_startup", sync_generator(), "write app.resource(sync_generator), without calling it"),
+        ("on_startup", contextlib.nullcontext(), "use `await app.enter_async_context(...)` while running"),
+        ("on_startup", contextlib.asynccontextmanager(async_generator)(), "got the context manager <contextlib._Async"),
+        ("background", sync_function, "write `async def work(): await asyncio.to_thread(sync_function)`"),
+    ],
+)
+def test_what_was_meant_is_shown(decorator: str, given: object, cure: str) -> None:
+    """An argument in the wrong place, or a call too many: the message shows the call that works."""
+    assert cure in refused(BARE[decorator], given)
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        (
+            ([signal.SIGHUP],),
+            "takes signals one by one, got [<Signals.SIGHUP: 1>]: write @app.on_signal(signal.SIGHUP, ",
+        ),
+        ((signal.SIGHUP, sync_function), "write @app.on_signal(signal.SIGHUP) above the function"),
+    ],
+    ids=["list", "function"],
+)
+def test_on_signal_shows_what_was_meant(given: tuple[Any, ...], cure: str) -> None:
+    """Signals come one by one, and the function by decoration."""
+    with pytest.raises(HookError) as raised:
+        Hooks().on_signal(*given)
+
+    assert cure in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_drain_is_a_bool(value: Any) -> None:
+    """What is neither True nor False is refused, before there is a function."""
+    with pytest.raises(TypeError, match=r"^drain must be True or False, got "):
+        Hooks().background(drain=value)
+
+
+def test_a_collection_is_not_an_app() -> None:
+    """`Hooks().run(main)` shows what runs hooks; what has an underscore is looked for by libraries, and has no cure."""
+    with pytest.raises(AttributeError, match=r"'Hooks' object has no attribute 'run'.*app\.include\(hooks\)"):
+        Hooks().run(async_function)  # type: ignore[attr-defined]
+    assert not hasattr(Hooks(), "run")
+    assert not hasattr(Hooks(), "__wrapped__")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ PUBLIC = [
     "Verdict",
     "app",
     "background",
+    "current_app",
     "on_exception",
     "on_shutdown",
     "on_signal",
@@ -161,11 +162,14 @@ def test_public_module(name: str) -> None:
 
 
 def test_the_default_app_is_the_one_behind_the_functions() -> None:
-    """The functions for scripts are the methods of one app, `graceful.app`."""
-    functions = [getattr(graceful, name) for name in PUBLIC if name.islower() and name != "app"]
+    """The decorators for scripts are the methods of one app, `graceful.app`; `run` runs that one."""
+    functions = [
+        getattr(graceful, name) for name in PUBLIC if name.islower() and name not in ("app", "run", "current_app")
+    ]
 
-    assert 7 == len(functions)
-    assert [graceful.app] * 7 == [function.__self__ for function in functions]
+    assert 6 == len(functions)
+    assert [graceful.app] * 6 == [function.__self__ for function in functions]
+    assert inspect.signature(graceful.app.run) == inspect.signature(graceful.run)
 
 
 def written(thing: object) -> str:

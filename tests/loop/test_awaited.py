@@ -230,6 +230,77 @@ def test_what_is_awaited_is_no_failure(app, new_loop, work):
     went_on(app, work, new_loop)
 
 
+async def gathered_jobs_and_awaited_late():
+    """No task leads to it: it is found among all objects only."""
+    loop = asyncio.get_running_loop()
+    jobs = loop.run_in_executor(None, raise_mine), loop.run_in_executor(None, time.sleep, LONGER)
+    gathering = asyncio.gather(*jobs, return_exceptions=True)
+    await slow()
+    await gathering
+
+
+def looks(monkeypatch):
+    """Counts the looks through all objects."""
+    counted = []
+
+    def get_objects():
+        counted.append(time.monotonic())
+        time.sleep(0.002)
+        return found()
+
+    found = gc.get_objects
+    monkeypatch.setattr(gc, "get_objects", get_objects)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("work", "count"),
+    [
+        (gathered_with_return_exceptions, 0),
+        (gathered_in_a_gather, 0),
+        (gathered_and_awaited_late, 0),
+        (waited_for, 0),
+        (as_completed_beside_a_slow_one, 0),
+        (gathered_jobs_and_awaited_late, 1),
+    ],
+)
+def test_all_objects_are_looked_through_only_if_no_task_leads_there(app, new_loop, work, count, monkeypatch):
+    """What a task awaits, or is part of, is found without a look through the whole heap."""
+    counted = looks(monkeypatch)
+    went_on(app, work, new_loop)
+    assert count == len(counted)
+
+
+def test_looks_are_put_together(monkeypatch):
+    """Looks through all objects take 1 % of the time at most, however many tasks fail; none of them is a false alarm."""
+    counted = looks(monkeypatch)
+
+    async def many():
+        for _ in range(10):
+            asyncio.create_task(gathered_jobs_and_awaited_late())
+            await asyncio.sleep(0.05)
+        await slow(2 * LONGER)
+
+    began = time.monotonic()
+    went_on(App(grace=3, patience=SHORT), many, asyncio.new_event_loop)
+    # Each takes 2 ms at least, so there is none within the 0.2 s after it.
+    assert 1 <= len(counted) <= 1 + (time.monotonic() - began) / 0.2
+
+
+def test_a_failure_after_a_look_is_noticed(app):
+    """A failure that must wait for the next look, because one was just taken, is noticed when that is due."""
+    app.on_exception(lambda: True)
+
+    async def main():
+        for _ in range(2):
+            held = asyncio.create_task(fail())
+            await asyncio.sleep(LIMIT)
+        return held
+
+    app.run(main)
+    assert 2 == len(app.report.failures)
+
+
 @pytest.mark.parametrize(("patience", "delay"), [({}, 0.9), ({"patience": 20}, 1.2)])
 def test_a_slow_awaiter(new_loop, patience, delay):
     """By default a task may be awaited 0.9 s after it failed, and with patience=20 later than that."""

@@ -443,3 +443,20 @@ def test_a_startup_in_a_critical_block_keeps_its_timeout(app):
     (outcome,) = app.report.outcomes
     assert Verdict.OK != outcome.verdict
     assert outcome.took < 1
+
+
+def test_a_block_that_is_never_entered(app):
+    """`app.critical()` without `async with` protects nothing: a warning says so, as for a coroutine never awaited."""
+
+    async def main():
+        async with app.critical("used"):
+            pass
+        with pytest.warns(
+            RuntimeWarning, match=r"critical\('pay'\) was never entered: write `async with app.critical"
+        ) as warned:
+            app.critical("pay")
+        assert 1 == len(warned)
+        with pytest.raises(TypeError, match="critical\\(\\) takes a label, got 5"):
+            app.critical(5)
+
+    app.run(main)

@@ -109,8 +109,7 @@ def test_calls_from_another_thread_loop_or_app_are_refused(app, call, where):
 
     assert "went on" == app.run(main)
     (message,) = refused
-    name = "sleep()" if call == "wait_stopping()" else call
-    assert message.startswith(f"{name} must be called from the app's own event loop: ")
+    assert message.startswith(f"{call} must be called from the app's own event loop: ")
     assert "loop.call_soon_threadsafe()" in message
     assert "asyncio.run_coroutine_threadsafe()" in message
     assert [] == seen

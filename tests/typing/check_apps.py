@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
-from typing import assert_type
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, assert_type
 
 from check_decorators import (
     Thing,
@@ -150,3 +151,38 @@ def check_facts(cause: Cause, failure: Failure, outcome: Outcome, report: Report
     failure.message = ""  # type: ignore[misc]
     outcome.took = 1.0  # type: ignore[misc]
     report.took = 1.0  # type: ignore[misc]
+
+
+# --- what resources yield, and what waits --------------------------------------------------------------------------------
+
+
+@app.resource
+async def async_pool() -> AsyncGenerator[Thing]:
+    yield Thing()
+
+
+@app.resource(timeout=1)
+def sync_pool() -> Iterator[int]:
+    yield 1
+
+
+async def check_values(queue: asyncio.Queue[str]) -> None:
+    assert_type(app.value(async_pool), Thing)
+    assert_type(app.value(sync_pool), int)
+    async with app.lifespan() as state:
+        assert_type(state, dict[str, Any])
+    assert_type(graceful.current_app(), App)
+    assert_type(await app.unless_stopping(queue.get()), str | None)
+    assert_type(await app.unless_stopping(queue.get(), 5), str | int)
+    assert_type(await app.unless_stopping(queue.get(), ""), str)
+    assert_type(await app.unless_stopping(async_int(), default=None), int | None)
+    assert_type(await app.unless_stopping(app.create_task(async_int()), "none"), int | str)
+    assert_type(Cause(Kind.COMPLETED, 0.0).task, str | None)
+
+    app.value(async_int)  # type: ignore[arg-type]
+    app.value(async_pool())  # type: ignore[call-overload]
+    app.value("pool")  # type: ignore[call-overload]
+    await app.unless_stopping(queue.get)  # type: ignore[call-overload]
+    await app.unless_stopping(5)  # type: ignore[call-overload]
+    app.background(essential="yes")  # type: ignore[call-overload]
+    assert_type(await app.background(essential=True, drain=True)(async_int)(), int)

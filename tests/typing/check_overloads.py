@@ -341,4 +341,4 @@ async def check_running(context: Context, sync_manager: contextlib.AbstractConte
     with app.critical():  # type: ignore[attr-defined]
         pass
     async with app.lifespan(object()) as lifespan:
-        assert_type(lifespan, None)
+        assert_type(lifespan, dict[str, Any])
