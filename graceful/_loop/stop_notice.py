@@ -38,18 +38,18 @@ class StopNotice:
         self._deadline = deadline
         self._blocks = blocks
         self._announced = False
-        self._begun = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._sleeping: set[asyncio.Future[bool]] = set()
         self._scopes: set[_Scope] = set()
 
     @property
-    def _begun(self) -> bool:
+    def _is_told(self) -> bool:
         return self._deadline.stopping or self._announced
 
     async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D:
         """The result of the awaitable, or `default` as soon as the shutdown begins; see `App.unless_stopping`."""
-        if self._begun:
+        if self._is_told:
             found: T | D = await _not_awaited(awaitable, default)
             return found
         task = asyncio.current_task()
@@ -71,7 +71,7 @@ class StopNotice:
 
     async def sleep(self, delay: float) -> bool:
         """`True` after `delay` seconds, `False` as soon as the shutdown begins."""
-        if self._begun:
+        if self._is_told:
             await asyncio.sleep(0)
             return False
         loop = asyncio.get_running_loop()
@@ -98,11 +98,11 @@ class StopNotice:
 
     async def wait_begun(self) -> None:
         """Wait until the shutdown has begun; that it was announced is not enough."""
-        await self._begun.wait()
+        await self._stopping.wait()
 
     def begin(self) -> None:
         """The shutdown has begun."""
-        self._begun.set()
+        self._stopping.set()
         self.announce()
 
     def announce(self) -> None:
