@@ -44,12 +44,12 @@ class StopNotice:
         self._scopes: set[_Scope] = set()
 
     @property
-    def _begun(self) -> bool:
+    def _is_told(self) -> bool:
         return self._deadline.stopping or self._announced
 
     async def unless_stopping(self, awaitable: Awaitable[T], default: D) -> T | D:
         """The result of the awaitable, or `default` as soon as the shutdown begins; see `App.unless_stopping`."""
-        if self._begun:
+        if self._is_told:
             found: T | D = await _not_awaited(awaitable, default)
             return found
         task = asyncio.current_task()
@@ -71,7 +71,7 @@ class StopNotice:
 
     async def sleep(self, delay: float) -> bool:
         """`True` after `delay` seconds, `False` as soon as the shutdown begins."""
-        if self._begun:
+        if self._is_told:
             await asyncio.sleep(0)
             return False
         loop = asyncio.get_running_loop()
