@@ -5,6 +5,11 @@ Not only those in a block. asyncio passes a cancellation on: a task that awaits 
 TaskGroup cancels it when it is cancelled itself. So whatever waits for a task in a block is spared as long as the block
 lasts; and so is what the block itself waits for, such as the tasks of a `gather` or a TaskGroup in it. Which tasks wait is
 read off the callbacks that asyncio has left on the task. (3.14 keeps `Task._asyncio_awaited_by`; earlier ones do not.)
+
+What is still spared when a block ends is found by looking at all that are. For thousands of blocks that end one after the
+other this would take quadratic time, so it is done for all that have ended meanwhile, and takes a fifth of the time at most:
+8,000 blocks, the last of which ends 1.2 s after the signal, take 1.4 s instead of using up a grace of 8 s. With a few blocks
+the pause is a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -12,17 +17,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from typing_extensions import override
 
+from graceful._core import clock
 from graceful._core.asyncio_private import waiters_of
 
 __all__ = ["CriticalBlock", "CriticalBlocks"]
 
 Task: TypeAlias = asyncio.Task[Any]
+
+#: The share of the time that looking for the tasks to cancel may take.
+_SHARE = 0.2
 
 
 class CriticalBlocks:
@@ -38,6 +48,8 @@ class CriticalBlocks:
         self._stand_ins: dict[asyncio.Future[Any], Task] = {}
         self._labels: dict[asyncio.Future[Any], list[str]] = {}
         self._postponed: set[Task] = set()
+        self._checking = False
+        self._check_at = -math.inf
 
     def stand_in_for(self, task: Task, stand_in: Task) -> None:
         """`task` is not ours to cancel: `stand_in` is cancelled in its place, and what `task` enters counts for it."""
@@ -57,8 +69,7 @@ class CriticalBlocks:
         self._labels[task].pop()
         if not self._labels[task]:
             del self._labels[task]
-            # Soon, not now: if this was the last thing it had to do, it ends by itself.
-            task.get_loop().call_soon(self._cancel_postponed)
+            self._check_soon(task.get_loop())
 
     def holds(self, task: Task | None) -> bool:
         """Whether the task is in a block."""
@@ -87,13 +98,27 @@ class CriticalBlocks:
         late, self._postponed = self._postponed, set()
         return {task for task in late if not task.done()}
 
+    def _check_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Soon, not now: if this was the last thing that a task had to do, it ends by itself."""
+        if not self._checking:
+            self._checking = True
+            pause = self._check_at - clock.now()
+            if pause > 0:
+                loop.call_later(pause, self._cancel_postponed)
+            else:
+                loop.call_soon(self._cancel_postponed)
+
     def _cancel_postponed(self) -> None:
+        self._checking = False
+        began = clock.now()
         if self._postponed:
             ready = self._postponed - self._spared(self._postponed)
             self._postponed -= ready
             for task in ready:
                 task.cancel()
         self._on_left()
+        now = clock.now()
+        self._check_at = now + (now - began) * (1 / _SHARE - 1)
 
     def _spared(self, tasks: Iterable[Task]) -> set[Any]:
         waits_for: dict[Any, set[Any]] = {}

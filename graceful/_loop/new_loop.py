@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from graceful._core.errors import StateError
-from graceful._core.marks import calls_user_code, calls_without_frame
 
 __all__ = ["check_factory", "check_loop"]
 
@@ -33,15 +33,13 @@ def check_factory(loop_factory: Any) -> LoopFactory | None:
             f"loop_factory must be a function that makes a loop, such as uvloop.new_event_loop, without (); "
             f"got {loop_factory!r}"
         )
+    return functools.partial(_make_loop, loop_factory)
 
-    @calls_without_frame
-    @calls_user_code
-    def make_loop() -> asyncio.AbstractEventLoop:
-        loop = loop_factory()
-        _check_made(loop)
-        return loop  # type: ignore[no-any-return]
 
-    return make_loop
+def _make_loop(loop_factory: Callable[[], Any]) -> asyncio.AbstractEventLoop:
+    loop = loop_factory()
+    _check_made(loop)
+    return loop  # type: ignore[no-any-return]
 
 
 def _check_made(loop: Any) -> None:

@@ -3,9 +3,9 @@ Patches: methods of one loop object, wrapped for the duration of a run.
 
 asyncio offers slots: one exception handler, one task factory, and the last to set it wins. A program (or a library: error
 trackers do) that sets its own while it runs would make ours deaf; ours would override what was set before; and two apps
-in one loop that end in another order than they began would each restore the other's. So the slots are left to the
-program, and the methods that use them are wrapped: `call_exception_handler`, `create_task`. asyncio and uvloop call these
-by name, on the loop object.
+in one loop that end in another order than they began would each restore the other's. So the task factory is left to the
+program, and `create_task` is wrapped, which uses it. The slot of the exception handler is taken, and shared because
+`call_exception_handler` is wrapped, too (see `exception_handler`). asyncio and uvloop call these by name, on the loop object.
 
 As few methods as possible: an object with more than 30 attributes loses what makes access to them fast, and asyncio's loop
 has 26 (CPython, `SHARED_KEYS_MAX_SIZE`; measured on 3.13: the fourth patch costs each task 8 % of its time).

@@ -9,13 +9,14 @@ from graceful._observe.report import Report
 
 __all__ = ["Journal"]
 
-#: How many failures are kept for the report. What `run()` raises is kept in any case.
+#: How many failures, and how many outcomes of `on_exception` hooks, are kept for the report. What `run()` raises is kept in
+#: any case.
 _KEPT = 100
 
 
 class Journal:
     """
-    What happened in a run. It only ever grows, but for failures beyond the last 100.
+    What happened in a run. It only ever grows, but for failures, and the hooks that deal with them, beyond the last 100.
 
     Attributes:
         causes: Each distinct request to stop.
@@ -23,7 +24,9 @@ class Journal:
 
     def __init__(self) -> None:
         self.causes: list[Cause] = []
-        self._outcomes: list[Outcome] = []
+        self._count = 0
+        self._outcomes: list[tuple[int, Outcome]] = []
+        self._dealt: deque[tuple[int, Outcome]] = deque(maxlen=_KEPT)
         self._failures: deque[Failure] = deque(maxlen=_KEPT)
 
     def add_cause(self, cause: Cause) -> None:
@@ -32,7 +35,9 @@ class Journal:
 
     def add_outcome(self, outcome: Outcome) -> None:
         """How a hook ended, or a task that had to be abandoned."""
-        self._outcomes.append(outcome)
+        kept = self._dealt if outcome.stage == "on_exception" else self._outcomes
+        kept.append((self._count, outcome))
+        self._count += 1
 
     def add_failure(self, failure: Failure) -> None:
         """An exception that nobody had handled."""
@@ -44,4 +49,7 @@ class Journal:
 
     def report(self, cause: Cause, took: float, exit_status: int) -> Report:
         """All of it as it is now, as a record to keep."""
-        return Report(cause, tuple(self.causes), tuple(self._outcomes), tuple(self._failures), took, exit_status)
+        kept = sorted([*self._outcomes, *self._dealt], key=lambda each: each[0])
+        outcomes = tuple(outcome for _, outcome in kept)
+        dropped = self._count - len(kept)
+        return Report(cause, tuple(self.causes), outcomes, tuple(self._failures), took, exit_status, dropped)

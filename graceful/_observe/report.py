@@ -15,11 +15,13 @@ class Report:
     Attributes:
         cause: The first cause.
         causes: All of them, in the order they were noticed; echoes of the same request are not counted.
-        outcomes: How each hook ended, and each task that did not end in time; in the order they ended.
+        outcomes: How each hook ended, and each task that did not end in time; in the order they ended. Of `on_exception`
+            hooks the last 100.
         failures: The exceptions that nobody had handled, also those that a hook dealt with; the last 100.
         took: Seconds from the first cause to the end of `run()`.
         exit_status: What the parent sees if nobody catches what `run()` raises, as `subprocess` counts: negative for
             death by that signal.
+        dropped: How many outcomes of `on_exception` hooks there were before those 100.
     """
 
     cause: Cause
@@ -28,6 +30,7 @@ class Report:
     failures: tuple[Failure, ...] = ()
     took: float = 0.0
     exit_status: int = 0
+    dropped: int = 0
 
     def text(self) -> str:
         """A timeline, one line an event, each with the seconds since the first cause."""
@@ -41,6 +44,8 @@ class Report:
             if id(failure.exception) not in told
         ]
         lines = [f"{at:+9.3f} s  {what}" for at, what in sorted(rows, key=lambda row: row[0])]
+        if self.dropped:
+            lines.insert(0, f"{'earlier':>11}  {self.dropped} outcomes of on_exception hooks, which were not kept")
         return "\n".join([*lines, f"{self.took:+9.3f} s  over, exit status {self.exit_status}"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import signal
 
 import pytest
 from support.apps import ENTRANCES, stop_soon
@@ -460,3 +461,34 @@ def test_a_block_that_is_never_entered(app):
             app.critical(5)
 
     app.run(main)
+
+
+def test_thousands_of_blocks(program):
+    """Blocks that end one after the other do not take quadratic time: the shutdown ends soon after the last of them."""
+    ended = (
+        program(
+            """
+        app = App("crit", grace=8)
+        @app.on_shutdown
+        async def close():
+            say("cleanup ran")
+        async def pay(n):
+            async with app.critical("pay"):
+                await asyncio.sleep(1 + n / 8000)
+            await asyncio.sleep(100)
+        async def main():
+            for n in range(8000):
+                app.create_task(pay(n))
+            await asyncio.sleep(0.5)
+            say("ready")
+            await asyncio.sleep(100)
+        app.run(main)
+        """
+        )
+        .wait_for("ready")
+        .send(signal.SIGTERM)
+        .end()
+    )
+
+    assert (-signal.SIGTERM, ["ready", "cleanup ran"], "") == (ended.status, ended.lines, ended.err)
+    assert ended.took < 5

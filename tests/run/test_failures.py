@@ -141,3 +141,37 @@ def test_a_service_keeps_no_more_than_the_last_failures(app):
     app.run(main)
     assert 100 == len(app.report.failures)
     assert [Kind.COMPLETED] == [cause.kind for cause in app.report.causes]
+
+
+def test_a_service_keeps_no_more_than_the_last_outcomes(app):
+    """Nor do the hooks that dealt with them; the report says how many are missing, and keeps all other outcomes."""
+
+    @app.on_startup
+    def started():
+        pass
+
+    @app.on_exception
+    def deal():
+        return True
+
+    @app.on_shutdown
+    def stopped():
+        pass
+
+    async def fail():
+        raise ValueError
+
+    async def main():
+        for _ in range(300):
+            app.create_task(fail())
+            await asyncio.sleep(0)
+
+    app.run(main)
+    names = [each.hook.rpartition(".")[2] for each in app.report.outcomes]
+    assert ["started", *["deal"] * 100, "stopped"] == names
+    assert 200 == app.report.dropped
+    assert "200 outcomes of on_exception hooks, which were not kept" in app.report.text().splitlines()[0]
+
+    app.run(asyncio.sleep(0))
+    assert 0 == app.report.dropped
+    assert "not kept" not in app.report.text()
