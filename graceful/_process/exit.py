@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from graceful._process.fork import forks
 
-__all__ = ["EX_SOFTWARE", "die_by", "end_if_forked", "exit_now", "flush_stdio", "kill_self"]
+__all__ = ["EX_SOFTWARE", "die_by", "end_if_forked", "exit_now", "flush_stdio", "kill_self", "status_of_exit"]
 
 #: sysexits.h: an internal software error. The exit status 70 of a process that could not end by itself in time.
 EX_SOFTWARE = 70
@@ -62,8 +62,28 @@ def end_if_forked(before: int, error: BaseException | None) -> None:
     error = error or SystemExit(0)
     if not isinstance(error, SystemExit):
         sys.excepthook(type(error), error, error.__traceback__)
-    code = error.code if isinstance(error, SystemExit) else 1
-    exit_now(code if isinstance(code, int) else int(code is not None))
+        exit_now(1)
+    if error.code is not None and not isinstance(error.code, int):
+        with contextlib.suppress(Exception):  # as Python does
+            sys.stderr.write(f"{error.code}\n")
+    exit_now(status_of_exit(error))
+
+
+def status_of_exit(error: SystemExit) -> int:
+    """
+    The status that a parent sees of a process that ends with `sys.exit(code)`: of a number the last 8 bits (wait(2)).
+
+    On Windows a status has 32 bits.
+    """
+    if not isinstance(error.code, int):
+        return int(error.code is not None)
+    if not -(2**63) <= error.code < 2**63:  # more than Python passes on
+        return _status(-1)
+    return _status(error.code)
+
+
+def _status(code: int) -> int:
+    return code & (0xFFFFFFFF if sys.platform == "win32" else 0xFF)
 
 
 def _flush() -> None:
