@@ -438,7 +438,7 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     what Cython compiles, uvloop's own, `session.get(url)` of aiohttp). `asyncio.run` also takes other awaitables from 3.14 on.
     """
     if isinstance(main, Coroutine):
-        return main
+        return main  # pyright: ignore[reportUnknownVariableType]
     if inspect.isawaitable(main):
         return _await(main)
     if not callable(main):
@@ -446,7 +446,7 @@ def _coroutine(main: Any) -> Coroutine[Any, Any, Any]:
     made = main()
     if not isinstance(made, Coroutine):
         raise HookError(f"run() takes an `async def` function, but {main!r} returned {made!r}")
-    return made
+    return made  # pyright: ignore[reportUnknownVariableType]
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
