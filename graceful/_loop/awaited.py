@@ -38,7 +38,7 @@ import itertools
 import math
 import types
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from graceful._core import clock
 from graceful._core.asyncio_private import (
@@ -138,7 +138,7 @@ def _running() -> Iterator[Found]:
     objects: list[Any] = gc.get_objects()
     # By `type`, not `__class__`: a proxy may claim any class. All of it in C, which takes half of the time.
     for each in itertools.compress(objects, map(_KINDS.__contains__, map(type, objects))):
-        kind = type(each)
+        kind: object = cast(object, type(each))
         if kind is GATHER:
             if not each.done():
                 yield children_of(each), each

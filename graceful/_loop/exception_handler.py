@@ -22,7 +22,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from typing_extensions import override
 
@@ -81,7 +81,7 @@ def _called_on(traceback: TracebackType | None) -> object:
     if traceback is None or not traceback.tb_frame.f_code.co_argcount:
         return None
     code = traceback.tb_frame.f_code
-    first = traceback.tb_frame.f_locals.get(code.co_varnames[0])
+    first = cast(object, traceback.tb_frame.f_locals.get(code.co_varnames[0]))
     method = getattr(type(first), code.co_name, None)
     return first if getattr(method, "__code__", None) is code else None
 

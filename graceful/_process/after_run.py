@@ -6,7 +6,8 @@ A parent learns what happened from the status, and a shell loop stops at Ctrl-C 
 buffers. So:
 
 1. `run()` raises `Interrupted`. Whether anybody catches it is known in one place, `sys.excepthook`: it is called for
-   an uncaught KeyboardInterrupt, after all `finally` blocks, and never for a SystemExit.
+   an uncaught KeyboardInterrupt, after all `finally` blocks, and never for a SystemExit. Where a program has put back its
+   own one by then, the audit event of the same name tells (see `audit`).
 2. The hook prints nothing and leaves an object in a module. Threads are joined, atexit callbacks run, buffers are
    flushed; then modules are torn down, the object with them, and its `__del__` kills the process.
 
@@ -36,11 +37,15 @@ from graceful._core.errors import Interrupted
 from graceful._core.frames import thread_lines
 from graceful._core.settings import CTRL_C, default_signals
 from graceful._core.state import Action, StateMachine, Trigger
+from graceful._process.audit import listen, unlisten
 from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self
 from graceful._process.fork import undo_in_child
 from graceful._process.stderr import write_stderr
 
 __all__ = ["die_if_uncaught", "end_in_time", "start_thread"]
+
+#: Exceptions of a chain that are looked at, at most.
+_DEEPEST = 100
 
 #: Seconds past the deadline for what follows `run()`, so that the last message of a run that just made it is still seen.
 _LATE = 0.5
@@ -84,17 +89,27 @@ def die_if_uncaught(interrupted: Interrupted, deadline: Deadline, later_signals:
         else:
             previous(kind, value, traceback)
 
+    def displayed(_hook: object, _kind: object, value: BaseException, _traceback: object) -> None:
+        if value is reference() and not _is_interactive():
+            _prepare_death(number, deadline, later_signals)
+            raise RuntimeError("not to be displayed")  # see sys.excepthook in Python's documentation
+
     def dropped(_: object) -> None:
+        unlisten("sys.excepthook", displayed)
         if sys.excepthook is hook:
             sys.excepthook = previous
 
     number = interrupted.signal
     reference = weakref.ref(interrupted, dropped)
     sys.excepthook = hook
+    listen("sys.excepthook", displayed)
 
 
 def end_in_time(
-    deadline: Deadline, later_signals: StateMachine, in_thread: Callable[[Callable[[], None]], None]
+    raised: BaseException | None,
+    deadline: Deadline,
+    later_signals: StateMachine,
+    in_thread: Callable[[Callable[[], None]], None],
 ) -> None:
     """
     End the process at the deadline, if the interpreter is ending by then and cannot, as with a thread that never ends.
@@ -102,13 +117,31 @@ def end_in_time(
     If the program goes on past the deadline instead, it is left alone for good: it was not ending.
 
     Args:
+        raised: What `run()` is about to raise. If Python displays it, the program is ending, even if that takes for ever
+            because nobody reads stderr.
         deadline: When the process must be gone.
         later_signals: Decides about the signals that still come.
         in_thread: Calls a function in another thread.
     """
     atexit.unregister(_at_exit)
     atexit.register(_at_exit, later_signals)
-    _keep(deadline, in_thread)
+    _keep(deadline, in_thread, _uncaught(raised))
+
+
+def _uncaught(raised: BaseException | None) -> Callable[[], bool]:
+    """Returns whether Python has begun to display this exception: nobody has caught it."""
+    if raised is None or isinstance(raised, SystemExit):  # which is never displayed
+        return lambda: False
+    wanted, seen = id(raised), threading.Event()
+
+    def displayed(_hook: object, _kind: object, value: BaseException | None, _traceback: object) -> None:
+        for _ in range(_DEEPEST):
+            if id(value) == wanted and not _is_interactive():
+                seen.set()
+            value = value and (value.__cause__ or value.__context__)
+
+    listen("sys.excepthook", displayed)
+    return seen.is_set
 
 
 def start_thread(function: Callable[[], None]) -> None:
@@ -154,13 +187,18 @@ def _at_exit(later_signals: StateMachine) -> None:
         _take_signals(later_signals)
 
 
-def _keep(deadline: Deadline, in_thread: Callable[[Callable[[], None]], None]) -> None:
+def _keep(
+    deadline: Deadline,
+    in_thread: Callable[[Callable[[], None]], None],
+    uncaught: Callable[[], bool] = lambda: False,
+) -> None:
     at = deadline.at
 
     def wait() -> None:
         time.sleep(max(0.0, at + _LATE - clock.now()))
         # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
-        if threading.main_thread().is_alive() and not getattr(threading, "_SHUTTING_DOWN", False):
+        ending = uncaught() or getattr(threading, "_SHUTTING_DOWN", False)
+        if threading.main_thread().is_alive() and not ending:
             return
         lines = "\n  ".join(
             thread_lines() or ["something without a Python frame: a C function, or the flush of a stream"]

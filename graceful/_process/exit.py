@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["EX_SOFTWARE", "die_by", "exit_now", "flush_stdio", "kill_self"]
+__all__ = ["EX_SOFTWARE", "die_by", "exit_now", "flush_stdio", "kill_self", "status_of_exit"]
 
 #: sysexits.h: an internal software error. The exit status 70 of a process that could not end by itself in time.
 EX_SOFTWARE = 70
@@ -42,6 +42,23 @@ def die_by(number: signal.Signals) -> NoReturn:
     _flush()
     kill_self(number)
     os._exit(128 + number)  # as PID 1, which cannot die by a signal of its own (pid_namespaces(7))
+
+
+def status_of_exit(error: SystemExit) -> int:
+    """
+    The status that a parent sees of a process that ends with `sys.exit(code)`: of a number the last 8 bits (wait(2)).
+
+    On Windows a status has 32 bits.
+    """
+    if not isinstance(error.code, int):
+        return int(error.code is not None)
+    if not -(2**63) <= error.code < 2**63:  # more than Python passes on
+        return _status(-1)
+    return _status(error.code)
+
+
+def _status(code: int) -> int:
+    return code & (0xFFFFFFFF if sys.platform == "win32" else 0xFF)
 
 
 def _flush() -> None:

@@ -7,12 +7,13 @@ that leaves its parent's code is ended at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable
 
-from graceful._process.exit import exit_now
+from graceful._process.exit import exit_now, status_of_exit
 
 __all__ = ["end_if_forked", "forks", "undo_in_child"]
 
@@ -50,8 +51,11 @@ def end_if_forked(before: int, error: BaseException | None) -> None:
     error = error or SystemExit(0)
     if not isinstance(error, SystemExit):
         sys.excepthook(type(error), error, error.__traceback__)
-    code = error.code if isinstance(error, SystemExit) else 1
-    exit_now(code if isinstance(code, int) else int(code is not None))
+        exit_now(1)
+    if error.code is not None and not isinstance(error.code, int):
+        with contextlib.suppress(Exception):  # as Python does
+            sys.stderr.write(f"{error.code}\n")
+    exit_now(status_of_exit(error))
 
 
 def _begin_child() -> None:

@@ -28,6 +28,7 @@ from graceful._core import clock
 from graceful._core.budget import LAG
 from graceful._core.frames import frame_lines, may_interrupt, outermost
 from graceful._core.marks import calls_without_frame
+from graceful._process.audit import listen, unlisten
 from graceful._process.fork import undo_in_child
 
 __all__ = ["Unblocked", "Unblocker", "split_unblocked"]
@@ -117,6 +118,14 @@ class Unblocker:
             undo_in_child(self._reset)
             self._changing = False
 
+    def spare_exec(self) -> None:
+        """
+        From now on a program that replaces this one by `exec` starts without the timer; see `audit` for what that costs.
+
+        Else it would die by SIGALRM: the timer survives `exec`, its handler does not. Safe in a signal handler.
+        """
+        listen("os.exec", self._stop_timer)
+
     def expect_progress(self, by: float) -> None:
         """The event loop made progress, and will again `by` this time, or it is blocked."""
         self._progress += 1
@@ -136,6 +145,7 @@ class Unblocker:
         (handler, (left, interval), taken_at), self._before = self._before, None
         self._fires_at = math.inf
         undo_in_child(self._reset, over=True)
+        unlisten("os.exec", self._stop_timer)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         if left:
@@ -145,6 +155,11 @@ class Unblocker:
     def _reset(self) -> None:
         self._before = None
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def _stop_timer(self, *_: object) -> None:
+        if self._before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._wake_loop()  # if the exec fails, the waits there set the timer anew
 
     def _fire_in(self, seconds: float) -> None:
         self._fire_at(clock.now() + seconds)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from graceful._core.errors import Interrupted
 from graceful._core.types import Cause
+from graceful._process.exit import status_of_exit
 
 __all__ = ["exit_status", "what_to_raise"]
 
@@ -65,5 +66,5 @@ def exit_status(raised: BaseException | None) -> int:
     if isinstance(raised, Interrupted):
         return -int(raised.signal)
     if isinstance(raised, SystemExit):
-        return raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+        return status_of_exit(raised)
     return 1

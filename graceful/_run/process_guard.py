@@ -176,6 +176,7 @@ class ProcessGuard:
             self._watchdog.deadline_changed()
         if self._unblocker is not None:
             self._unblocker.arm()
+            self._unblocker.spare_exec()
             self._unblocker.expect_progress(self._deadline.half_of_rest(self._deadline.changed_at))
 
     def expect_progress(self, by: float) -> None:
@@ -228,4 +229,4 @@ class ProcessGuard:
         if isinstance(raised, Interrupted):
             die_if_uncaught(raised, self._deadline, later_signals)
         elif self._dispatcher.first_signal is not None:
-            end_in_time(self._deadline, later_signals, self._watchdog.run_last)
+            end_in_time(raised, self._deadline, later_signals, self._watchdog.run_last)

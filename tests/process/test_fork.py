@@ -143,3 +143,21 @@ app.run(main, loop_factory=LOOP)
 """
     ended = program(source, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
     assert (-15, ["ready", str(-number)], "") == (ended.status, ended.lines, ended.err)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"), [("'child says no'", 1, "child says no\n"), (-1, 255, ""), (256, 0, "")]
+)
+def test_a_forked_child_that_exits_with_a_text(program, loop, code, status, says):
+    """What a forked child gives to `sys.exit()` in main is printed, or becomes its status, as in any process."""
+    source = f"""
+import warnings
+warnings.simplefilter("ignore")
+async def main():
+    pid = os.fork()
+    if not pid: sys.exit({code})
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+say(graceful.run(main(), loop_factory=LOOP))
+"""
+    ended = program(source, loop=loop).end()
+    assert (0, [str(status)], says) == (ended.status, ended.lines, ended.err)

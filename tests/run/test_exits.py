@@ -204,3 +204,14 @@ def test_sys_exit_in_an_eager_first_step(app):
     with pytest.raises(SystemExit) as caught:
         app.run(main, loop_factory=factory)
     assert (3, ["closed"]) == (caught.value.code, seen)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("-1", 255), ("256", 0), ("1000", 232), ("2 ** 70", 255), ("'text'", 1), ("True", 1)]
+)
+def test_the_report_says_what_the_parent_sees(program, code, status):
+    """`report.exit_status` is the status that the parent sees, also where the operating system keeps 8 bits of it."""
+    source = f"app = App()\nasync def main(): sys.exit({code})\n"
+    source += "try: app.run(main)\nfinally: say(app.report.exit_status)"
+    ended = program(source).end()
+    assert (status, [str(status)]) == (ended.status, ended.lines)
