@@ -257,7 +257,7 @@ class HookRun:
             return Verdict.TIMED_OUT
         if self.error is not None:
             return Verdict.RAISED
-        if in_time and task.done() and task.cancelled() and not task.cancelling():
+        if in_time and not self.completed and task.done() and task.cancelled() and not task.cancelling():
             self.error = asyncio.CancelledError(f"{self.hook.name} was cancelled, and nobody asked for it")
         return Verdict.CANCELLED if not in_time or (task.done() and task.cancelled()) else Verdict.OK
 

@@ -83,9 +83,8 @@ class Ownership:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._owners: set[Owner] = set()
         self._noted: weakref.WeakKeyDictionary[asyncio.Future[Any], Owner] = weakref.WeakKeyDictionary()
+        self._loop = loop
         self._unpatch: Callable[[], None] | None = None
-        if sys.version_info < (3, 12):
-            self._unpatch = patch_method(loop, "create_task", self._wrap_create_task)
 
     def detach(self) -> None:
         """Give the loop's method back, if one was patched."""
@@ -94,6 +93,8 @@ class Ownership:
 
     def new_owner(self) -> Owner:
         """An owner of this run."""
+        if sys.version_info < (3, 12) and self._unpatch is None:
+            self._unpatch = patch_method(self._loop, "create_task", self._wrap_create_task)
         owner = Owner()
         self._owners.add(owner)
         return owner
