@@ -499,8 +499,8 @@ class App(Hooks):
         """
         Enter a context manager now and exit it in the cleanup, before what was acquired earlier.
 
-        The tasks that it starts belong to it: they are not cancelled before it is exited. It is exited in another task. For what must be left by the task that entered it, such as a TaskGroup or a cancel
-        scope, there is `resource`.
+        The tasks that it starts belong to it: they are not cancelled before it is exited. It is exited in another task. For
+        what must be left by the task that entered it, such as a TaskGroup or a cancel scope, there is `resource`.
 
         Raises:
             StateError: The app is not running.

@@ -48,7 +48,7 @@ PUBLIC = [
 ]
 
 #: What an import brings besides asyncio and the package itself, and nothing else: each module costs time.
-BROUGHT = {"__future__", "copy", "dataclasses", "gc", "graphlib", "keyword", "typing", "typing_extensions"}
+BROUGHT = {"__future__", "_typing", "copy", "dataclasses", "gc", "graphlib", "keyword", "typing", "typing_extensions"}
 #: The only distribution that has to be installed.
 DEPENDENCIES = {"typing_extensions"}
 #: What is imported with the first run only, to save start-up time in a program that runs nothing.
