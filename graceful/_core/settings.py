@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graceful._core.arguments import seconds, signal_from
 
@@ -26,8 +25,7 @@ CTRL_C = {signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)}
 DEFAULT_GRACE = 8.0
 
 
-@dataclass(frozen=True, eq=False)
-class Settings:
+class Settings(NamedTuple):
     """
     The checked arguments of an `App`. All times are in seconds.
 

@@ -6,7 +6,6 @@ import functools
 import inspect
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from types import CodeType, CoroutineType
 from typing import Any, TypeAlias
@@ -32,7 +31,6 @@ class Stage(StrEnum):
     CLEANUP = "cleanup"
 
 
-@dataclass(frozen=True, eq=False)
 class Hook:
     """
     A registered function.
@@ -49,15 +47,29 @@ class Hook:
         essential: Whether the program ends when a background task does.
     """
 
-    function: Callable[..., Any]
-    stage: Stage
-    arity: int = 0
-    timeout: float | None = None
-    after: tuple[Reference, ...] | None = None
-    types: tuple[type[BaseException], ...] = (Exception,)
-    signals: tuple[signal.Signals, ...] = ()
-    drain: bool = False
-    essential: bool = False
+    # Not a dataclass: nobody but the package sees it, and to define one takes a millisecond of the import.
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        stage: Stage,
+        *,
+        arity: int = 0,
+        timeout: float | None = None,
+        after: tuple[Reference, ...] | None = None,
+        types: tuple[type[BaseException], ...] = (Exception,),
+        signals: tuple[signal.Signals, ...] = (),
+        drain: bool = False,
+        essential: bool = False,
+    ) -> None:
+        self.function = function
+        self.stage = stage
+        self.arity = arity
+        self.timeout = timeout
+        self.after = after
+        self.types = types
+        self.signals = signals
+        self.drain = drain
+        self.essential = essential
 
     @functools.cached_property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graceful._core.errors import OrderError
 from graceful._hooks.hook import Hook, Stage, reference_key
@@ -17,8 +17,7 @@ from graceful._hooks.hook import Hook, Stage, reference_key
 __all__ = ["Plan", "late_needs", "make_plan", "startups_of"]
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+class Plan(NamedTuple):
     """
     Attributes:
         needs: For each hook the ones that must have ended before it starts; the last registered first.

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import Context
-from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
@@ -27,7 +26,6 @@ from graceful._loop.waiting import Waiting, resolve
 __all__ = ["ExecutorJobs", "Job"]
 
 
-@dataclass(frozen=True, eq=False)
 class Job:
     """
     A function that an executor runs.
@@ -39,10 +37,13 @@ class Job:
         waited: Done when it has ended.
     """
 
-    function: Callable[..., Any]
-    owner: Owner | None
-    source: Future[Any]
-    waited: asyncio.Future[None] = field(repr=False)
+    def __init__(
+        self, function: Callable[..., Any], owner: Owner | None, source: Future[Any], waited: asyncio.Future[None]
+    ) -> None:
+        self.function = function
+        self.owner = owner
+        self.source = source
+        self.waited = waited
 
     @property
     def label(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import inspect
 import signal
@@ -32,7 +31,7 @@ def called_with(decorator: str, function: Any) -> None:
     returned: list[Any] = []
     hook = only(hooks)
     called = hook.function
-    hook = dataclasses.replace(hook, function=lambda *given: returned.append(called(*given)) or returned[-1])
+    hook.function = lambda *given: returned.append(called(*given)) or returned[-1]
     result = hook(*offered)
     if is_awaitable(result):
         asyncio.run(awaited(result))

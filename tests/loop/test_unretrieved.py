@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import dataclasses
 import gc
 import sys
 import time
@@ -154,7 +153,7 @@ def test_watching_keeps_no_context_alive(app):
     async def once():
         pass
 
-    app._settings = dataclasses.replace(app._settings, patience=60)
+    app._settings = app._settings._replace(patience=60)
     assert app.run(main) is None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import re
 import sys
@@ -103,7 +102,7 @@ def test_a_report_does_not_change_later(app, monkeypatch, tmp_path):
                 await asyncio.sleep(0.02)
         raise OSError
 
-    app._settings = dataclasses.replace(app._settings, grace=0.2)
+    app._settings = app._settings._replace(grace=0.2)
     monkeypatch.chdir(os.path.dirname(os.path.dirname(__file__)))
     failures = asyncio.run(main())
     graceful._core.places.short_path.cache_clear()

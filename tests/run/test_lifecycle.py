@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import signal
 import threading
 import warnings
@@ -74,7 +73,7 @@ def test_eager_tasks(app):
         assert main.held.done()
         await asyncio.sleep(60)
 
-    app._settings = dataclasses.replace(app._settings, patience=0.05)
+    app._settings = app._settings._replace(patience=0.05)
     with pytest.raises(ValueError, match="eager"):
         app.run(main, loop_factory=factory)
     assert ["flushed", "closed"] == seen

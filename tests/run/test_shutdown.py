@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
@@ -180,7 +179,7 @@ def test_a_task_that_outlasts_the_drain_is_reported(app, caplog, way):
         app.create_task(work(), name="jobs", drain=way == "drain=True")
         await asyncio.sleep(0.01)
 
-    app._settings = dataclasses.replace(app._settings, grace=0.4)
+    app._settings = app._settings._replace(grace=0.4)
     app.run(main)
     (told,) = [outcome for outcome in app.report.outcomes if outcome.stage == "drain"]
     assert ("task 'jobs'", Verdict.TIMED_OUT) == (told.hook, told.verdict)
