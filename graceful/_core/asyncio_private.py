@@ -117,7 +117,7 @@ def handle_owner(handle: Any) -> Any:
     return getattr(getattr(handle, "_callback", None), "__self__", None)
 
 
-# --- who waits for a task ----------------------------------------------------------------------------------------------
+# --- what waits for a task ---------------------------------------------------------------------------------------------
 
 
 def can_see_waiters() -> bool:

@@ -119,7 +119,7 @@ def frame_lines(frame: FrameType | None) -> tuple[str, ...]:
     """
     One line a frame, outermost first, for running user code: what the loop called, down to where it is now.
 
-    Empty where only the loop itself runs: the frames beyond belong to the caller of `run()`, who only waits.
+    Empty where only the loop itself runs: the frames beyond belong to the caller of `run()`, which only waits.
     """
     lines: list[str] = []
     while frame is not None and not (is_internal(frame) and (lines or stack_starts_here.is_on(frame))):

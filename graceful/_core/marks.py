@@ -53,7 +53,7 @@ calls_user_code = Mark()
 #: The function may call something written in C, which has no frame: `call_soon(time.sleep, 60)`, `on_shutdown(lock.acquire)`.
 calls_without_frame = Mark()
 
-#: Frames further out belong to the caller of `run()`, who only waits.
+#: Frames further out belong to the caller of `run()`, which only waits.
 stack_starts_here = Mark()
 
 

@@ -37,7 +37,7 @@ class Trigger(Enum):
     What can happen. A failure is posted as `FAILURE`, and again as `UNHANDLED` if no on_exception hook handled it.
 
     `INTERRUPT` is a Ctrl-C, `SIGNAL` any other signal that stops the program, `ECHO` either of them once more within the
-    debounce, `ANNOUNCE` that whoever owns the process was told to stop.
+    debounce, `ANNOUNCE` that the owner of the process was told to stop.
     """
 
     SIGNAL = auto()
@@ -89,7 +89,7 @@ class StateMachine:
     The state, and the one way to change it.
 
     Args:
-        debounce: Seconds after a signal that counted before the next one counts. What comes earlier is an echo, so whoever
+        debounce: Seconds after a signal that counted before the next one counts. What comes earlier is an echo, so a user who
             keeps pressing Ctrl-C is heard again after that time.
 
     Attributes:

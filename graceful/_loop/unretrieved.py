@@ -11,7 +11,7 @@ a new task is first only remembered, and those that are young together are looke
 then gets its callback. A watched task costs 1.1 times a bare one instead of 1.6 times, at the price of ten wakeups a
 second in a program that creates tasks, and none in an idle one.
 
-Rejected: a subclass of Task that notes who waits (a program's own task factory makes the tasks), and the same for Future,
+Rejected: a subclass of Task that notes what waits (a program's own task factory makes the tasks), and the same for Future,
 so that a bare future with an exception would be noticed while something holds it: it makes every await of one slower, 5 %
 of an echo server's time. Such a future is reported when it is let go, as in asyncio.
 """

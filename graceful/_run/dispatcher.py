@@ -140,7 +140,7 @@ class Dispatcher:
 
     @property
     def told_owner(self) -> bool:
-        """Whether the first cause is a signal that somebody else handles, who decides how the process ends."""
+        """Whether the first cause is a signal that the owner of the process handles, which decides how the process ends."""
         return self.announced is not None and self.first_signal is None
 
     def wake(self) -> None:

@@ -64,7 +64,7 @@ class Lifecycle:
         deadline: The deadline of the run.
         dispatcher: Decides what was posted.
         waiting: Its waiters are woken when the deadline moves up.
-        notice: Who asked to be told is told.
+        notice: The tasks that asked to be told.
         startup: The first phase.
         serving: The second.
         drain: Its first step, which an announcement begins.
@@ -135,7 +135,7 @@ class Lifecycle:
         self._say_what_ctrl_c_does()
 
     def _pass_on_announcement(self) -> None:
-        """Whoever owns the process was told to stop: tell those who asked to be told, and stop accepting work."""
+        """The owner of the process was told to stop: tell the tasks that asked to be told, and stop accepting work."""
         announced = self._dispatcher.announced
         if announced is None or self._announcement_seen or not self._running:
             return

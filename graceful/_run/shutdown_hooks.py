@@ -120,7 +120,7 @@ class ShutdownHooks:
             self._take_back(hook)
 
     def _take_back(self, hook: Hook) -> None:
-        """In another thread, amid the end of the cleanup: if the hook is still there, it will not be run."""
+        """In another thread, while the cleanup ends: if the hook is still there, it will not be run."""
         waiting: Any
         for waiting in (self._acquired, self._late):
             for each in [*waiting]:

@@ -95,7 +95,7 @@ def neighbours(node: ast.AST) -> set[str]:
 
 
 #: Imports that say in a comment that they save start-up time.
-LATE = {"_app": {"_run.embedded", "_run.run", "_run.runner"}}
+LATE = {"_app": {"_observe.log", "_run.embedded", "_run.run", "_run.runner"}}
 
 
 @pytest.mark.parametrize("room", ROOMS)
