@@ -25,6 +25,7 @@ from graceful._core.frames import await_chain, strip_internal_frames, unwound_li
 from graceful._core.marks import calls_user_code
 from graceful._core.types import Outcome, Verdict
 from graceful._hooks.hook import Hook, is_awaitable
+from graceful._loop.generators import closes_generator
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks, start_eagerly
 from graceful._loop.ownership import Owner, own
 from graceful._loop.waiting import Waiting
@@ -249,7 +250,8 @@ class HookRun:
         release, self._release = self._release, None
         for task in () if release is None else release():
             if task is not self.task:
-                task.cancel()
+                if not closes_generator(task):  # that is waited for
+                    task.cancel()
                 self.adopt(task)
 
     def _judge(self, task: asyncio.Task[None], *, in_time: bool) -> Verdict:

@@ -85,10 +85,13 @@ def still_running(active: ActiveHooks, tasks: Sequence[tuple[str, asyncio.Task[A
     """
     now = clock.now()
     stuck: list[tuple[str, tuple[str, ...]]] = []
+    told: set[asyncio.Future[Any]] = set()
     for run in active.running():
+        children = [child for child in [*run.tasks] if not child.done()]
         stuck.append((f"hook {run.hook} since {now - run.began_at:.1f} s", await_chain(run.task)))
-        stuck += [(f"    its task {_name(child)}", await_chain(child)) for child in [*run.tasks] if not child.done()]
-    stuck += [(label, await_chain(task)) for label, task in tasks]
+        stuck += [(f"    its task {_name(child)}", await_chain(child)) for child in children]
+        told.update(children)
+    stuck += [(label, await_chain(task)) for label, task in tasks if task not in told]
     lines = [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck[:_MOST]]
     return [*lines, f"and {len(stuck) - _MOST} more"] if len(stuck) > _MOST else lines
 

@@ -8,6 +8,7 @@ supervised tasks are. The closing of an async generator is no work: it belongs t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from graceful._core.deadline import Deadline
@@ -80,16 +81,23 @@ class Work:
         def until() -> float:
             return limit if since == self._deadline.changed_at else self._deadline.at
 
-        await self._waiting.wait_done([task for task in self._listed() if closes_generator(task)], until)
+        await self._wait_closed(until)
         for job in await self._jobs.wait_ended(self._waiting, until):
             self._stuck.gave_up(job.label, job.stack(), "is still running, and is not waited for any longer")
 
     async def cancel_rest(self) -> None:
         """Cancel whatever is left when all cleanup is over, also what a startup has started."""
-        closing = [task for task in self._listed() if closes_generator(task)]
+        await self._cancel(lambda: {task for task in self._listed() if not closes_generator(task)})
         limit = self._deadline.half_of_rest()
-        await self._waiting.wait_done(closing, lambda: min(limit, self._deadline.at))
+        await self._wait_closed(lambda: min(limit, self._deadline.at))
         await self._cancel(self._listed)
+
+    async def _wait_closed(self, until: Callable[[], float]) -> None:
+        """Wait for async generators that are being closed, also for those that one of them leaves."""
+        await asyncio.sleep(0)  # asyncio creates the task in a callback
+        in_time = True
+        while in_time and (closing := [task for task in self._listed() if closes_generator(task)]):
+            in_time = await self._waiting.wait_done(closing, until)
 
     async def _cancel(self, find: Any, **options: Any) -> None:
         self._blocking.tasks_were_cancelled()
