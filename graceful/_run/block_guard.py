@@ -103,6 +103,10 @@ class BlockGuard(ProcessGuard):
         """In a signal handler: the owner of the process is told to stop."""
         self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
 
+    @override
+    def taker_of(self, number: signal.Signals) -> str | None:
+        return None
+
     # --- while the app stops ---------------------------------------------------------------------------------------
 
     @override
