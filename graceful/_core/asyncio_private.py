@@ -23,7 +23,7 @@ is missing, less is noticed and nothing breaks:
 | `Runner._interrupt_count` | 3.11 | see that a Ctrl-C is what cancelled the block under `asyncio.run` | the next Ctrl-C is answered, and only the one after that hurries |
 | `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
-| `_UnixSelectorEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler` (uvloop leaves the wakeup fd alone) | they are not announced |
+| `BaseEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler`, and by what (uvloop shows neither, and leaves the wakeup fd alone) | they are not announced |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
 """
 
