@@ -27,6 +27,7 @@ from graceful._loop.waiting import Waiting
 from graceful._observe.log import log
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.drain import Drain
+from graceful._run.failure_intake import FailureIntake
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
 from graceful._run.startup import Startup
@@ -65,6 +66,7 @@ class Lifecycle:
     """
     Args:
         settings: What the app was made with.
+        intake: Takes each phase whatever goes wrong in the one before.
         hooks: All hooks.
         deadline: The deadline of the run.
         dispatcher: Decides what was posted.
@@ -80,6 +82,7 @@ class Lifecycle:
     def __init__(
         self,
         settings: Settings,
+        intake: FailureIntake,
         hooks: HookSet,
         deadline: Deadline,
         dispatcher: Dispatcher,
@@ -92,6 +95,7 @@ class Lifecycle:
         taker_of: Callable[[signal.Signals], str | None],
     ) -> None:
         self._settings = settings
+        self._intake = intake
         self._hooks = hooks
         self._deadline = deadline
         self._dispatcher = dispatcher
@@ -117,11 +121,11 @@ class Lifecycle:
         self._dispatcher.decide_all()
         self._warn_of_timeouts()
         self._dispatcher.enter(State.STARTING)
-        await self._startup.run()
+        await self._intake.guarded(self._startup.run())
         self._dispatcher.enter(State.RUNNING)
         self._running = True
         self._pass_on_announcement()
-        await self._serving.run(start_main)
+        await self._intake.guarded(self._serving.run(start_main))
         cause = self._dispatcher.cause
         assert cause is not None
         await self._shutdown.run(cause, by_ctrl_c=self._dispatcher.interrupted)

@@ -278,6 +278,7 @@ class LoopParts:
         shutdown = Shutdown(settings, intake, exception_hooks, drain, self.work, self.shutdown_hooks, progress)
         self.lifecycle = Lifecycle(
             settings,
+            intake,
             hooks,
             deadline,
             run.dispatcher,
