@@ -23,6 +23,7 @@ is missing, less is noticed and nothing breaks:
 | `Runner._interrupt_count` | 3.11 | see that a Ctrl-C is what cancelled the block under `asyncio.run` | the next Ctrl-C is answered, and only the one after that hurries |
 | `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
+| `BaseEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler`, and by what (uvloop shows neither, and leaves the wakeup fd alone) | they are not announced |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
 """
 
@@ -32,7 +33,7 @@ import asyncio
 import contextlib
 import types
 from asyncio import tasks
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from graceful._core.marks import calls_without_frame
@@ -51,6 +52,7 @@ __all__ = [
     "is_runner_sigint",
     "is_running_gather",
     "is_running_wait",
+    "loop_signal_callback",
     "queued_futures",
     "queues_around",
     "runner_was_interrupted",
@@ -59,6 +61,7 @@ __all__ = [
     "unregister",
     "waiters_of",
     "waits_on",
+    "watch_signal_handlers",
 ]
 
 Future = asyncio.Future[Any]
@@ -214,3 +217,43 @@ def runner_was_interrupted(handler: Any) -> bool:
     if not is_runner_sigint(handler):
         return False
     return bool(getattr(handler.func.__self__, "_interrupt_count", 0))
+
+
+class _WatchedHandlers(dict[int, Any]):
+    """The handlers of a loop. It takes the wakeup fd for itself just before it adds one, and none when it has none left."""
+
+    def __init__(self, handlers: dict[int, Any], on_added: Callable[[], None]) -> None:
+        super().__init__(handlers)
+        self._on_added = on_added
+
+    def __setitem__(self, number: int, handle: Any) -> None:
+        super().__setitem__(number, handle)
+        self._on_added()
+
+    def __bool__(self) -> bool:
+        return True  # all that asks is whether the wakeup fd is to be given up
+
+
+def watch_signal_handlers(loop: Any, on_added: Callable[[], None]) -> Callable[[], None]:
+    """
+    Have `on_added` called whenever `loop.add_signal_handler` has taken the wakeup fd, and have the loop not give it up.
+
+    Returns:
+        A function that ends this.
+    """
+    handlers = getattr(loop, "_signal_handlers", None)
+    if type(handlers) is not dict:
+        return lambda: None
+    watched = loop._signal_handlers = _WatchedHandlers(handlers, on_added)
+
+    def end() -> None:
+        if loop._signal_handlers is watched:
+            loop._signal_handlers = dict(watched)
+
+    return end
+
+
+def loop_signal_callback(loop: Any, number: int) -> Any:
+    """What the loop calls for this signal; `None`: nothing, or it does not show that."""
+    handlers = getattr(loop, "_signal_handlers", None)
+    return getattr(handlers.get(number), "_callback", None) if isinstance(handlers, dict) else None

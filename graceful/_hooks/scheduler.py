@@ -23,7 +23,6 @@ from graceful._hooks.order import Plan
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
-from graceful._process.unblock import Unblocked
 
 __all__ = ["Acquired", "Late", "Scheduler"]
 
@@ -127,7 +126,7 @@ class Scheduler:
                 run.start(self._waiting)
                 if run.ended_at_once():
                     self._on_ended(run)
-        except (Exception, KeyboardInterrupt, Unblocked) as error:
+        except BaseException as error:  # whatever a handler of the program raises; nothing is awaited here
             self._on_error(error)
         return None if run is None or run.ended or run.task is None else run
 

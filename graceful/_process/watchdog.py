@@ -18,6 +18,7 @@ in an idle program. An interval timer's handler is Python again: it unblocks Pyt
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import os
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from graceful._core import clock
+from graceful._core.asyncio_private import watch_signal_handlers
 from graceful._core.deadline import Deadline
 from graceful._core.settings import CTRL_C
 from graceful._core.state import Action, StateMachine, Trigger
@@ -87,7 +89,9 @@ class Watchdog:
         self._shadow = StateMachine(debounce)
         self.heard_at = self.hurried_at = math.inf
         self._main_heard_at = -math.inf
-        self._previous_fd = -1
+        self._previous_fds: list[int] = []
+        self._reading_lock = threading.Lock()
+        self._unwatch: Callable[[], None] = lambda: None
         self._reading, self._writing = socket.socketpair()
         self._reading.setblocking(False)
         self._writing.setblocking(False)
@@ -104,15 +108,33 @@ class Watchdog:
         """Begin to keep the deadline: creating the loop may take long."""
         start_thread(self._run)
 
-    def attach(self) -> None:
-        """Take the wakeup fd. In the main thread, inside the running loop: uvloop sets its own when it starts to run."""
-        self._previous_fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """
+        Take the wakeup fd. In the main thread, inside the running loop: uvloop sets its own when it starts to run.
+
+        asyncio's loop takes it with each `add_signal_handler`, and so it is taken again, or nothing would be heard.
+        """
+        self._take_wakeup_fd()
+        self._unwatch = watch_signal_handlers(loop, self._take_wakeup_fd)
+
+    def _take_wakeup_fd(self) -> None:
+        if not self._in_child():
+            previous = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+            if previous not in (self._writing.fileno(), *self._previous_fds):
+                self._previous_fds.append(previous)
 
     def detach(self) -> None:
         """Give the wakeup fd back; the deadline is kept all the same."""
-        if not self._in_child():
-            signal.set_wakeup_fd(self._previous_fd)
-        self._previous_fd = -1
+        self._unwatch()
+        if self._in_child():
+            return
+        try:
+            signal.set_wakeup_fd(self._previous_fds[0] if self._previous_fds else -1)
+        except OSError:  # the program has closed it meanwhile
+            signal.set_wakeup_fd(-1)
+        with self._reading_lock, contextlib.suppress(OSError):  # what came in the last moment, and was not read yet
+            self._forward(self._reading.recv(4096))
+        self._previous_fds = []
 
     def deadline_changed(self) -> None:
         """Look at the deadline again. Safe in a signal handler and from any thread."""
@@ -168,7 +190,9 @@ class Watchdog:
         while (left := self._deadline.at + LATE - clock.now()) > 0:
             self._selector.select(None if left == math.inf else min(left, _DAY))
             try:
-                numbers = self._reading.recv(4096)
+                with self._reading_lock:
+                    numbers = self._reading.recv(4096)
+                    self._forward(numbers)
             except BlockingIOError:
                 continue
             except OSError:
@@ -182,7 +206,6 @@ class Watchdog:
     def _hear(self, numbers: bytes) -> None:
         if not numbers:
             return
-        self._forward(numbers)
         with contextlib.suppress(Exception):  # of a user's own loop; the deadline is kept all the same
             self._on_signal()
         stopping = [number for number in numbers if number in self._stopping]
@@ -211,6 +234,7 @@ class Watchdog:
 
     def _forward(self, numbers: bytes) -> None:
         """To whatever had the wakeup fd before: handlers that a loop factory set on its loop go on working."""
-        if self._previous_fd != -1:
-            with contextlib.suppress(OSError):
-                os.write(self._previous_fd, numbers)
+        if numbers := numbers.replace(b"\0", b""):
+            for fd in self._previous_fds:
+                with contextlib.suppress(OSError):
+                    os.write(fd, numbers)

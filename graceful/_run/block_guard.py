@@ -25,6 +25,7 @@ from typing import Any
 from typing_extensions import override
 
 from graceful._core import clock
+from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
@@ -43,6 +44,23 @@ class _Announcing:
         self._guard = guard
         self._handler = handler
 
+    @property
+    def handler(self) -> Any:
+        """What it stands in for."""
+        return self._handler
+
+    def stands_in_for(self, handler: Any) -> bool:
+        """Whether it does, perhaps for another one that does."""
+        inner = self._handler
+        return inner is handler or (isinstance(inner, _Announcing) and inner.stands_in_for(handler))
+
+    def replace(self, handler: Any, other: Any) -> None:
+        """That handler is no longer set: stand in for this one instead."""
+        if self._handler is handler:
+            self._handler = other
+        elif isinstance(self._handler, _Announcing):
+            self._handler.replace(handler, other)
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._guard.announce(number)
         if callable(self._handler):
@@ -59,9 +77,8 @@ class BlockGuard(ProcessGuard):
         super().__init__(*args, **kwargs)
         self._interrupted = False
         self._loop = asyncio.get_running_loop()
-        self._before: dict[signal.Signals, Any] = {}
         self._wrapped: dict[signal.Signals, _Announcing] = {}
-        self._taken: set[signal.Signals] = set()
+        self._taken: dict[signal.Signals, Any] = {}  # each with the handler that the loop has set for it
 
     # --- for the time of the block ---------------------------------------------------------------------------------
 
@@ -74,7 +91,6 @@ class BlockGuard(ProcessGuard):
             if handler == signal.SIG_DFL:
                 self._take_default(number)
             elif callable(handler) and number in (signal.SIGINT, signal.SIGTERM) and not raises_interrupt(handler):
-                self._before[number] = handler
                 self._wrapped[number] = _Announcing(self, handler)
                 signal.signal(number, self._wrapped[number])
 
@@ -83,25 +99,40 @@ class BlockGuard(ProcessGuard):
             self._loop.add_signal_handler(number, self._on_signal, number)
         except (NotImplementedError, RuntimeError):  # Windows; a loop that takes no signals
             return
-        self._before[number] = signal.SIG_DFL
-        self._taken.add(number)
+        self._taken[number] = signal.getsignal(number)
 
     def give_back(self) -> None:
         """The app has stopped: give everything back."""
-        for number in self._taken:
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, self._before[number])
+        for number, handler in self._taken.items():
+            self._give_back_default(number, handler)
         for number, wrapped in self._wrapped.items():
+            before = wrapped.handler
             if signal.getsignal(number) is wrapped:  # or the owner has put back what was there before its own
-                signal.signal(number, self._before[number])
+                signal.signal(number, before)
         if self._handlers is not None:
             self._handlers.__exit__()
         if self._unblocker is not None:
             self._unblocker.disarm()
 
+    def _give_back_default(self, number: signal.Signals, ours: Any) -> None:
+        """Unless the program has taken the signal from us meanwhile; uvloop does not show that it has by its loop."""
+        if loop_signal_callback(self._loop, number) not in (None, self._on_signal):
+            return
+        handler = signal.getsignal(number)
+        self._loop.remove_signal_handler(number)
+        if isinstance(handler, _Announcing) and handler.stands_in_for(
+            ours
+        ):  # of another app, whose block is left later
+            handler.replace(ours, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL if handler == ours else handler)
+
     def announce(self, number: int) -> None:
         """In a signal handler: the owner of the process is told to stop."""
         self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
+
+    @override
+    def taker_of(self, number: signal.Signals) -> str | None:
+        return None
 
     # --- while the app stops ---------------------------------------------------------------------------------------
 

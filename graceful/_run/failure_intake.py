@@ -122,7 +122,9 @@ class FailureIntake:
         """Take a step of the package's own: whatever goes wrong in it, the next one is taken, and the error is raised."""
         try:
             await step
-        except (Exception, KeyboardInterrupt, Unblocked) as error:  # Ctrl-C, where the signals are not ours
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever a handler of the program raises: SystemExit, KeyboardInterrupt
             self.failed_inside(error)
 
     def failed_inside(self, error: BaseException) -> None:

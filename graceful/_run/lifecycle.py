@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from graceful._core.budget import HURRY
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.state import State
+from graceful._core.types import Cause
 from graceful._hooks.hook_set import HookSet
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.stop_notice import StopNotice
@@ -25,11 +27,15 @@ from graceful._loop.waiting import Waiting
 from graceful._observe.log import log
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.drain import Drain
+from graceful._run.failure_intake import FailureIntake
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
 from graceful._run.startup import Startup
 
 __all__ = ["Lifecycle", "LifecycleTask"]
+
+#: Seconds that the program's own handler of SIGTERM has to begin the shutdown before a warning says that it has not.
+_TAKER_HAS = 2.0
 
 
 class LifecycleTask(HiddenTask[None]):
@@ -60,6 +66,7 @@ class Lifecycle:
     """
     Args:
         settings: What the app was made with.
+        intake: Takes each phase whatever goes wrong in the one before.
         hooks: All hooks.
         deadline: The deadline of the run.
         dispatcher: Decides what was posted.
@@ -69,11 +76,13 @@ class Lifecycle:
         serving: The second.
         drain: Its first step, which an announcement begins.
         shutdown: The third.
+        taker_of: Says who handles a signal in the place of the app, by name and place; `None`: the owner of the process.
     """
 
     def __init__(
         self,
         settings: Settings,
+        intake: FailureIntake,
         hooks: HookSet,
         deadline: Deadline,
         dispatcher: Dispatcher,
@@ -83,8 +92,10 @@ class Lifecycle:
         serving: Serving,
         drain: Drain,
         shutdown: Shutdown,
+        taker_of: Callable[[signal.Signals], str | None],
     ) -> None:
         self._settings = settings
+        self._intake = intake
         self._hooks = hooks
         self._deadline = deadline
         self._dispatcher = dispatcher
@@ -94,6 +105,7 @@ class Lifecycle:
         self._serving = serving
         self._drain = drain
         self._shutdown = shutdown
+        self._taker_of = taker_of
         self._running = False
         self._announcement_seen = False
         self._hurry_announced = False
@@ -109,11 +121,11 @@ class Lifecycle:
         self._dispatcher.decide_all()
         self._warn_of_timeouts()
         self._dispatcher.enter(State.STARTING)
-        await self._startup.run()
+        await self._intake.guarded(self._startup.run())
         self._dispatcher.enter(State.RUNNING)
         self._running = True
         self._pass_on_announcement()
-        await self._serving.run(start_main)
+        await self._intake.guarded(self._serving.run(start_main))
         cause = self._dispatcher.cause
         assert cause is not None
         await self._shutdown.run(cause, by_ctrl_c=self._dispatcher.interrupted)
@@ -144,6 +156,20 @@ class Lifecycle:
         self._drain.announce()
         name = self._settings.name
         log(logging.INFO, f"{name} is told that the process stops ({announced})", on_terminal=False, app=name)
+        taker = None if announced.signal is None else self._taker_of(announced.signal)
+        if taker is not None:
+            asyncio.get_running_loop().call_later(_TAKER_HAS, self._warn_of_taker, announced, taker)
+
+    def _warn_of_taker(self, announced: Cause, taker: str) -> None:
+        """Say who has the signal, if that has not led to a shutdown in the meantime, as it does with a server."""
+        if not self._dispatcher.stopping:
+            name = self._settings.name
+            log(
+                logging.WARNING,
+                f"{name} does not shut down by {announced}, because {taker} handles it: call app.stop() there, or leave "
+                "the signal to the app",
+                app=name,
+            )
 
     def _say_what_ctrl_c_does(self) -> None:
         name = self._settings.name

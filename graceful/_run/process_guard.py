@@ -7,18 +7,21 @@ the loop). A run in another thread than the main one has none of them: then each
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import signal
 from collections.abc import Callable, Generator, Iterable
 
 from graceful._core import clock
+from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.frames import thread_lines
 from graceful._core.settings import Settings
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
+from graceful._hooks.hook import described
 from graceful._process.after_run import die_if_uncaught, end_in_time
 from graceful._process.exit import EX_SOFTWARE, die_by, exit_now
 from graceful._process.handlers import SignalHandlers, in_main_thread
@@ -62,6 +65,7 @@ class ProcessGuard:
         self._handlers: SignalHandlers | None = None
         self._watchdog: Watchdog | None = None
         self._unblocker: Unblocker | None = None
+        self._attached_to: asyncio.AbstractEventLoop | None = None
 
     # --- taken and given back --------------------------------------------------------------------------------------
 
@@ -88,10 +92,11 @@ class ProcessGuard:
                     unblocker.disarm()
                 self._watchdog.close()
 
-    def attach_loop(self) -> None:
+    def attach_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the wakeup fd, inside the running loop."""
+        self._attached_to = loop
         if self._watchdog is not None:
-            self._watchdog.attach()
+            self._watchdog.attach(loop)
 
     def detach_loop(self) -> None:
         """Give it back."""
@@ -160,6 +165,14 @@ class ProcessGuard:
         if number == signal.SIGTERM:
             cause = Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number))
             self._dispatcher.post(Trigger.ANNOUNCE, cause)
+
+    def taker_of(self, number: signal.Signals) -> str | None:
+        """Who handles this signal in the place of the app, by name and place; `None`: the owner, as it should be."""
+        callback = loop_signal_callback(self._attached_to, number)
+        handler = callback or signal.getsignal(number)
+        if not callable(handler) or getattr(handler, "__self__", None) is self._attached_to:
+            return "somebody else" if handler is None else "a handler set with loop.add_signal_handler()"
+        return described(handler)
 
     def interrupt_main_thread(self) -> None:
         """From another thread: have the main thread decide what was posted, and keep the deadline if it is deaf."""

@@ -277,7 +277,18 @@ class LoopParts:
         progress = Progress(settings.name, deadline, self.waiting, run.still_running)
         shutdown = Shutdown(settings, intake, exception_hooks, drain, self.work, self.shutdown_hooks, progress)
         self.lifecycle = Lifecycle(
-            settings, hooks, deadline, run.dispatcher, self.waiting, self.notice, startup, self.serving, drain, shutdown
+            settings,
+            intake,
+            hooks,
+            deadline,
+            run.dispatcher,
+            self.waiting,
+            self.notice,
+            startup,
+            self.serving,
+            drain,
+            shutdown,
+            run.guard.taker_of,
         )
 
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:

@@ -125,7 +125,7 @@ class Runner(Run):
     async def _live(self, loop: asyncio.AbstractEventLoop, main: Main) -> None:
         parts = self.enter_loop(loop)
         executor = DefaultExecutor(loop, self.deadline, parts.waiting, parts.jobs)
-        self.guard.attach_loop()
+        self.guard.attach_loop(loop)
         try:
             await parts.lifecycle.live(lambda: _start_main(parts, main))
             await finish(loop, executor, self.deadline, parts.waiting, self.dispatcher.cause)

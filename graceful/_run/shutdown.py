@@ -64,7 +64,7 @@ class Shutdown:
             self._progress.tell_end()
 
     async def _take_steps(self, cause: Cause) -> None:
-        await self._exception_hooks.handle_all()
+        await self._intake.guarded(self._exception_hooks.handle_all())
         with adopting():
             await self._intake.guarded(self._drain.run(cause))
             await self._intake.guarded(self._work.cancel(self._drain.ends_at))

@@ -57,7 +57,7 @@ class Startup:
                 return
             owner = self._ownership.new_owner()
             run = self._running = HookRun(hook, "startup", self._deadline, holds=self._blocks.holds, owner=owner)
-            await (self._enter(run, owner) if hook.stage is Stage.RESOURCE else self._start(run))
+            await self._intake.guarded(self._enter(run, owner) if hook.stage is Stage.RESOURCE else self._start(run))
             self._running = None
             if run.error is not None:
                 self._intake.fail(run.error, f"{hook} failed", {})
@@ -69,15 +69,21 @@ class Startup:
         if self._running is not None:
             self._running.cut_short()
 
+    async def _see_to_end(self, run: HookRun, done: asyncio.Future[Any] | None = None) -> None:
+        """A handler of the program may raise amid it: the hook runs all the same, and its end is waited for again."""
+        await self._intake.guarded(self._supervisor.supervise(run, done=done))
+        if not run.ended and run.task is not None:
+            await self._intake.guarded(self._supervisor.supervise(run, done=done))
+
     async def _start(self, run: HookRun) -> None:
-        await self._supervisor.supervise(run)
+        await self._see_to_end(run)
         if run.verdict is Verdict.OK:
             self._completed.add(run.hook)
 
     async def _enter(self, run: HookRun, owner: Owner) -> None:
         resource = ResourceTask(run.hook, owner)
         resource.enter(run)
-        await self._supervisor.supervise(run, done=resource.entered)
+        await self._see_to_end(run, resource.entered)
         if resource.inside:
             self._completed.add(run.hook)
             self._resources[run.hook] = resource
