@@ -241,8 +241,8 @@ def watch_signal_handlers(loop: Any, on_added: Callable[[], None]) -> Callable[[
     Returns:
         A function that ends this.
     """
-    handlers = getattr(loop, "_signal_handlers", None)
-    if type(handlers) is not dict:
+    handlers: Any = getattr(loop, "_signal_handlers", None)
+    if not _is_dict(handlers):
         return lambda: None
     watched = loop._signal_handlers = _WatchedHandlers(handlers, on_added)
 
@@ -255,5 +255,9 @@ def watch_signal_handlers(loop: Any, on_added: Callable[[], None]) -> Callable[[
 
 def loop_signal_callback(loop: Any, number: int) -> Any:
     """What the loop calls for this signal; `None`: nothing, or it does not show that."""
-    handlers = getattr(loop, "_signal_handlers", None)
-    return getattr(handlers.get(number), "_callback", None) if isinstance(handlers, dict) else None
+    handlers: Any = getattr(loop, "_signal_handlers", None)
+    return getattr(handlers.get(number), "_callback", None) if hasattr(handlers, "get") else None
+
+
+def _is_dict(value: object) -> bool:
+    return type(value) is dict

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import Context
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 from graceful._core.frames import frame_lines
@@ -58,14 +58,16 @@ class Job:
     def stack(self) -> tuple[str, ...]:
         """Where its thread is, outermost first; empty where that cannot be told, as in another process."""
         code = self._code
-        for frame in sys._current_frames().values() if code is not None else ():
-            inner, each = frame, frame
-            while each is not None:
-                if each.f_code is code:
-                    lines = frame_lines(inner)
-                    start = next((i for i, line in enumerate(lines) if line.endswith(f" in {code.co_qualname}")), 0)
-                    return lines[start:]
-                each = each.f_back  # type: ignore[assignment]
+        if code is None:
+            return ()
+        for frame in sys._current_frames().values():
+            each: FrameType | None = frame
+            while each is not None and each.f_code is not code:
+                each = each.f_back
+            if each is not None:
+                lines = frame_lines(frame)
+                start = next((i for i, line in enumerate(lines) if line.endswith(f" in {code.co_qualname}")), 0)
+                return lines[start:]
         return ()
 
 
