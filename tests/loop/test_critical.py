@@ -490,5 +490,6 @@ def test_thousands_of_blocks(program):
         .end()
     )
 
-    assert (-signal.SIGTERM, ["ready", "cleanup ran"], "") == (ended.status, ended.lines, ended.err)
+    assert (-signal.SIGTERM, ["ready", "cleanup ran"]) == (ended.status, ended.lines)
+    assert "cut short" not in ended.err  # on a busy machine it may take so long that it says what it waits for
     assert ended.took < 5
