@@ -66,6 +66,15 @@ def test_imports_run_down_inside_a_wing(wing: str) -> None:
     assert {*graph} == {*graphlib.TopologicalSorter(graph).static_order()}
 
 
+def test_the_map_names_every_room() -> None:
+    """CONTRIBUTING.md has each room in the row of its wing."""
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = {wing: next(line for line in page.splitlines() if line.startswith(f"| `{wing}/` |")) for wing in FLOOR}
+
+    rooms = [room for room in ROOMS if wing_of(room) and not room.endswith("__init__")]
+    assert [] == [room for room in rooms if f"`{room.partition('/')[2]}`" not in rows[wing_of(room)]]
+
+
 def test_the_imports_are_found() -> None:
     """The tests above look at what there is."""
     assert "_core/clock" in imports_of("_process/watchdog")
