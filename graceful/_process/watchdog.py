@@ -135,6 +135,7 @@ class Watchdog:
         with self._reading_lock, contextlib.suppress(OSError):  # what came in the last moment, and was not read yet
             self._forward(self._reading.recv(4096))
         self._previous_fds = []
+        self.deadline_changed()  # that may have been among what was read here: the thread would sleep past the deadline
 
     def deadline_changed(self) -> None:
         """Look at the deadline again. Safe in a signal handler and from any thread."""

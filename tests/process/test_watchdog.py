@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import sys
@@ -10,6 +11,9 @@ import time
 import pytest
 from support.blocking import DEAF, GRACE, HOOK, MAIN, TASK, source
 from support.programs import LOOPS
+
+from graceful._core.deadline import Deadline
+from graceful._process.watchdog import Watchdog
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -320,3 +324,24 @@ def factory():
     ended = program(text, loop=loop).wait_for("ready").send(signal.SIGTERM).end()
     assert status == ended.status
     assert ended.took < GRACE + 1
+
+
+def test_giving_the_wakeup_fd_back_loses_no_deadline(loop):
+    """What the main thread reads as it gives the wakeup fd back may say that there is a deadline: the thread still wakes."""
+
+    async def main():
+        deadline = Deadline(grace=60)
+        ignore = {"is_ours": bool, "on_signal": int, "on_foreign": int, "on_expired": int, "on_forced": int}
+        watchdog = Watchdog(deadline, 0.5, frozenset(), **ignore)
+        watchdog.attach(asyncio.get_running_loop())
+        deadline.begin(0.0)
+        watchdog.deadline_changed()
+        watchdog.detach()  # before the thread, which is not started here, has read anything
+        return [key.fd for key, _ in watchdog._selector.select(0)] == [watchdog._reading.fileno()], watchdog
+
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        wakes, watchdog = runner.run(main())
+    watchdog._release()
+    watchdog._writing.close()
+    assert wakes
