@@ -70,7 +70,7 @@ class Startup:
             self._running.cut_short()
 
     async def _see_to_end(self, run: HookRun, done: asyncio.Future[Any] | None = None) -> None:
-        """A handler of the program may raise amid it: the hook runs all the same, and its end is waited for again."""
+        """If a signal handler of the program raises meanwhile, the hook still runs, and its end is waited for again."""
         await self._intake.guarded(self._supervisor.supervise(run, done=done))
         if not run.ended and run.task is not None:
             await self._intake.guarded(self._supervisor.supervise(run, done=done))
