@@ -54,14 +54,7 @@ class EmbeddedRun(Run):
 
     @override
     def make_guard(self) -> BlockGuard:
-        return BlockGuard(
-            self.settings,
-            self.deadline,
-            self.dispatcher,
-            self.signal_hooks,
-            may_block_until=self.may_block_until,
-            still_running=self.still_running,
-        )
+        return self.make_guard_of(BlockGuard)
 
     async def enter(self) -> None:
         """Start; raises what a failed start raised, after what was started was cleaned up."""

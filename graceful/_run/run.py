@@ -14,6 +14,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from typing_extensions import TypeVar
+
 from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted, StateError
@@ -56,6 +58,8 @@ from graceful._run.startup import Startup
 from graceful._run.work import Work
 
 __all__ = ["LoopParts", "Run"]
+
+G = TypeVar("G", bound=ProcessGuard, default=ProcessGuard)
 
 
 class Run:
@@ -101,8 +105,12 @@ class Run:
         self._has_main = False
 
     def make_guard(self) -> ProcessGuard:
-        """Made once, with the run."""
-        return ProcessGuard(
+        """The guard of the process; made once, with the run."""
+        return self.make_guard_of(ProcessGuard)
+
+    def make_guard_of(self, kind: type[G]) -> G:
+        """A guard of this kind, given what it works with."""
+        return kind(
             self.settings,
             self.deadline,
             self.dispatcher,
