@@ -21,12 +21,34 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
+DOCS = ROOT / "docs"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 UVLOOP_OPTIONAL = {"3.14", "3.15"}  # uvloop is slow to publish wheels for a new Python
-TEST_SECONDS = 900  # the suite takes about 240 s on two cores
+TEST_SECONDS = 900  # the suite takes about 560 s on two cores
+SKIPPED = 77  # how docs/check_site.py ends if there is no browser
+NO_CPYTHON_TESTS = 77  # how `support.cpython` ends if this Python is installed without them
+#: Tests that take minutes, and hardly depend on the Python: in CI only `readme-test` runs them.
+ON_ONE_PYTHON = (
+    "docs",
+    "doctor",
+    "examples/test_ingest.py",
+    "examples/test_worker.py",
+    "house/test_wings.py",
+    "neighbours/test_compare.py",
+    "neighbours/test_cpython.py",
+    "neighbours/test_nats.py",
+    "neighbours/test_rolling.py",
+    "observe/test_bottom_lines.py",
+    "observe/test_live.py",
+    "plan",
+    "testing/test_pytest_plugin.py",
+    "tracing/test_telemetry_flush.py",
+)
+#: Pythons on which CI leaves uvloop out: older and newer ones are tested with it.
+WITHOUT_UVLOOP = ("3.12", "3.13", "3.14")
 EXAMPLE_SECONDS = 30  # includes the time to install what the example needs
 
 nox.needs_version = ">=2025.10"
@@ -88,7 +110,11 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or ["-n", "4"]
     if session.python in fully_tested and not session.posargs:
         session.log("readme-test has run all tests on this Python; these show that the wheel is complete")
-        arguments = ["-n", "4", "-k", "house or examples or readme"]
+        arguments = ["-n", "4", "-k", "(house or examples or readme) and not test_worker"]
+    elif "CI" in os.environ and not session.posargs:
+        session.log("left out here, because CI runs them on one Python: %s", " ".join(ON_ONE_PYTHON))
+        arguments += [f"--ignore=tests/{path}" for path in ON_ONE_PYTHON]
+        arguments += ["-k", "not uvloop"] if session.python in WITHOUT_UVLOOP else []
     # Not in a terminal: `timeout` would keep Ctrl-C from pytest.
     limit = with_limit(TEST_SECONDS) if "CI" in os.environ else []
     cache = f"cache_dir={ROOT / '.pytest_cache'}"  # or `--lf` would find nothing: the folder is new each time
@@ -118,12 +144,48 @@ def readme_example(session: nox.Session) -> None:
         session.error("the example ended with a traceback")
 
 
+@nox.session(python=PYTHONS)
+def cpython(session: nox.Session) -> None:
+    """Run CPython's own tests of asyncio inside an app, about five minutes; `-- --short` is what the tests run of it."""
+    session.install("-e", ".")
+    tests = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "support.cpython", *session.posargs, env=tests, success_codes=[0, NO_CPYTHON_TESTS])
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, half an hour; what follows `--` goes to benchmarks/run.py, such as `--quick`."""
     session.install(".")
     install_group(session, "bench")
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html: warnings are errors, and so are links that lead nowhere. Needs no network."""
+    session.install("-e", ".")
+    install_group(session, "docs")
+    site = DOCS / "_build" / "html"
+    sphinx = ["sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
+    session.run(*sphinx, "--builder", "html", str(DOCS), str(site))
+    session.run("python", str(DOCS / "check_site.py"), str(site))
+
+
+@nox.session(requires=["docs"])
+def browser(session: nox.Session) -> None:
+    """Look at the site on a phone and a desktop, light and dark, and with the keyboard; skipped where there is no browser."""
+    install_group(session, "browser")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    options = ["--executable", executable] if executable else []
+    script = [str(DOCS / "check_site.py"), str(DOCS / "_build" / "html"), "--browser", *options, *session.posargs]
+    session.run("python", *script, success_codes=[0, SKIPPED])
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures in docs/pictures/ again, from real runs; look at them before you commit them."""
+    session.install("-e", ".[rich]", "pyte>=0.8.2")
+    session.run("python", str(DOCS / "make_pictures.py"))
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

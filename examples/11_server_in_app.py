@@ -1,7 +1,8 @@
 """
-uvicorn as a task inside the app, which owns the loop and the signals.
+uvicorn as a resource of the app, which owns the process: on Ctrl-C the request under way is answered, then cleanup runs.
 
-On SIGTERM, uvicorn answers the request in progress. Then the cleanup runs, and the exit status is the app's: 0.
+uvicorn takes the signals while it serves; here they are left to the app. Whatever ends it, the server is the resource that was
+opened last, and so the first to be closed: it stops accepting, and answers the requests that it has accepted.
 
     python examples/11_server_in_app.py
 
@@ -10,17 +11,19 @@ Needs uvicorn.
 Prints:
 
     database: open
-    request: under way, SIGTERM
-    client: 3 apples
+    request: under way
+    ^C
+    request: answered
     database: closed
 
-Exit status: 0.
+Exit status: death by SIGINT. After SIGTERM it is 0.
 """
 
 import asyncio
 import contextlib
-import signal
 import socket
+import threading
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -40,39 +43,35 @@ async def database() -> AsyncIterator[None]:
     print("database: closed")
 
 
-@app.background(drain=True)
-async def serve() -> None:
-    await server.serve(sockets=[door])
-
-
-@app.on_shutdown(stage="drain")
-def stop_accepting() -> None:
-    server.should_exit = True  # it answers the accepted requests, and then `serve` returns
-
-
-@app.background(drain=True)
-async def client() -> None:
-    with contextlib.suppress(ConnectionError):  # Ctrl-C may come before the request
-        reader, writer = await asyncio.open_connection(*door.getsockname())
-        writer.write(b"GET /apples HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        print("client:", answer.partition(b"\r\n\r\n")[2].decode())
-        writer.close()
+@app.resource
+async def server() -> AsyncIterator[None]:
+    server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment] # they are the app's
+    serving = asyncio.create_task(server.serve(sockets=[door]))
+    yield
+    server.should_exit = True
+    await serving
 
 
 async def asgi(
     _scope: Message, _receive: Callable[[], Awaitable[Message]], send: Callable[..., Awaitable[None]]
 ) -> None:
-    print("request: under way, SIGTERM")
-    signal.raise_signal(signal.SIGTERM)
-    await asyncio.sleep(0.05)
+    print("request: under way")
+    await asyncio.sleep(0.5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
     await send({"type": "http.response.body", "body": b"3 apples"})
+    print("request: answered")
+
+
+def client() -> None:
+    """In a thread, which the app knows nothing of."""
+    host, port = door.getsockname()
+    with contextlib.suppress(OSError):  # Ctrl-C may come before the request
+        urllib.request.urlopen(f"http://{host}:{port}/apples").close()
 
 
 door = socket.create_server(("127.0.0.1", 0))  # any free port
-server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
-server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment] # the app handles the signals
 
 if __name__ == "__main__":
+    threading.Thread(target=client).start()
     app.run()

@@ -12,17 +12,20 @@ Graceful shutdown for asyncio: your cleanup code runs to completion on Ctrl-C, S
 - `Hooks`: hooks in a module of their own, for `App.include`
 - `Cause` and its `Kind`, `Failure`: what hooks are given
 - `Report`, with each `Outcome` and its `Verdict`: what happened, as `App.report` returns it
+- `Plan`, with each `PlannedStep` and `PlannedHook`: what would happen, as `App.plan` returns it
+- `Event` and its `EventKind`: what `App.add_observer` tells, as it happens
 - `GracefulError` and below it `HookError`, `HookTimeout`, `OrderError`, `StateError`: errors of the package
 - `Interrupted`: a KeyboardInterrupt, which `run` raises after a signal
 
 The folders below are private.
 """
 
-from graceful._app import (
-    App,
+from graceful._app import App, current_app
+from graceful._core.errors import GracefulError, HookError, HookTimeout, Interrupted, OrderError, StateError
+from graceful._core.types import Cause, Event, EventKind, Failure, Kind, Outcome, Verdict
+from graceful._default_app import (
     app,
     background,
-    current_app,
     on_exception,
     on_shutdown,
     on_signal,
@@ -30,14 +33,16 @@ from graceful._app import (
     resource,
     run,
 )
-from graceful._core.errors import GracefulError, HookError, HookTimeout, Interrupted, OrderError, StateError
-from graceful._core.types import Cause, Failure, Kind, Outcome, Verdict
 from graceful._hooks.decorators import Hooks
+from graceful._observe.plan import Plan
+from graceful._observe.planned import PlannedHook, PlannedStep
 from graceful._observe.report import Report
 
 __all__ = [
     "App",
     "Cause",
+    "Event",
+    "EventKind",
     "Failure",
     "GracefulError",
     "HookError",
@@ -47,6 +52,9 @@ __all__ = [
     "Kind",
     "OrderError",
     "Outcome",
+    "Plan",
+    "PlannedHook",
+    "PlannedStep",
     "Report",
     "StateError",
     "Verdict",

@@ -1,4 +1,4 @@
-"""The face: the `App`, its entrances, and the default app for scripts that want no object."""
+"""The face: the `App` and its entrances."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import logging
 import math
+import os
+import signal
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import Context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from typing_extensions import override
 
-from graceful._core.arguments import flag, seconds
+from graceful._core.arguments import flag, pause
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
 from graceful._core.settings import Settings, app_name, check_settings
 from graceful._hooks.calls import check_callback, check_context_manager, check_main, check_task, is_coroutine
 from graceful._hooks.decorators import Hooks
-from graceful._hooks.hook import Hook, Stage, described
-from graceful._loop.critical import CriticalBlock
-from graceful._loop.current import apps_around, enter_app, leave_app, serving_loop
-from graceful._loop.new_loop import check_factory, check_loop
-from graceful._loop.ownership import owning
+from graceful._hooks.hook import Hook, described
+from graceful._loop.current import apps_around, enter_app, is_part_of, leave_app, serving_loop
+from graceful._observe.observers import Observer
+from graceful._observe.plan import Plan
 from graceful._observe.report import Report
-from graceful._process.handlers import block_signals, in_main_thread
 
-if (
-    TYPE_CHECKING
-):  # imported with the first run, which saves 5 ms in a program that only registers hooks or prints --help
+# The rooms of a run are imported with the first one: a program that only registers hooks or prints --help saves 10 ms.
+if TYPE_CHECKING:
+    from graceful._core.deadline import Deadline
     from graceful._run.embedded import EmbeddedRun
     from graceful._run.run import LoopParts, Run
 
@@ -40,20 +39,27 @@ T = TypeVar("T")
 D = TypeVar("D")
 P = ParamSpec("P")
 R = TypeVar("R", bound="Run")
+Told = TypeVar("Told", bound=Observer)
 A = TypeVar("A", bound=Awaitable[object] | None)
 
-__all__ = [
-    "App",
-    "app",
-    "background",
-    "current_app",
-    "on_exception",
-    "on_shutdown",
-    "on_signal",
-    "on_startup",
-    "resource",
-    "run",
-]
+__all__ = ["App", "current_app", "watch_runs"]
+
+
+#: Called with each app that begins to run, and with each that has ended.
+_begin_watchers: list[Callable[[App], None]] = []
+_end_watchers: list[Callable[[App], None]] = []
+
+
+def watch_runs(on_begin: Callable[[App], None], on_end: Callable[[App], None]) -> None:
+    """
+    Have the runs of all apps told from now on.
+
+    Args:
+        on_begin: Called with an app that begins to run.
+        on_end: Called with one that has ended.
+    """
+    _begin_watchers.append(on_begin)
+    _end_watchers.append(on_end)
 
 
 class App(Hooks):
@@ -111,6 +117,7 @@ class App(Hooks):
         self._claimed = threading.Lock()  # held while there is a run
         self._stop_requested = False
         self._report: Report | None = None
+        self._observers: list[Observer] = []
         self._check_early()
 
     def _check_early(self) -> None:
@@ -196,11 +203,15 @@ class App(Hooks):
         coroutine = main if is_coroutine(main) else None
         release: Callable[[], None] = _nothing
         try:
-            loop_factory = check_factory(loop_factory)
+            from graceful._process.handlers import block_signals  # here, to save a millisecond, as below
+
             debug = None if debug is None else flag("debug", debug)
             coroutine = None if main is None else _coroutine(main)
             release = block_signals(self._settings.signals)
-            from graceful._run.runner import Runner  # here, to save 5 ms: see above
+            from graceful._loop.new_loop import check_factory
+            from graceful._run.runner import Runner
+
+            loop_factory = check_factory(loop_factory)
 
             owner, runner = self._begin(Runner, instead)
         except BaseException:
@@ -222,7 +233,8 @@ class App(Hooks):
             StateError: The app is running already, or was told to stop before the block could begin.
             BaseException: What a startup hook raised, after what was started was cleaned up.
         """
-        from graceful._run.embedded import EmbeddedRun  # here, to save 5 ms: see above
+        from graceful._loop.new_loop import check_loop  # here, to save what is said above
+        from graceful._run.embedded import EmbeddedRun
 
         loop = asyncio._get_running_loop()
         if loop is None:
@@ -230,7 +242,7 @@ class App(Hooks):
                 "`async with app:` needs a running asyncio event loop: graceful runs on asyncio, not on trio"
             )
         check_loop(loop)
-        _, run = self._begin(EmbeddedRun)
+        _, run = self._begin(functools.partial(EmbeddedRun, outer=self._deadline_around(loop)))
         try:
             await run.enter()
         except BaseException:
@@ -258,12 +270,30 @@ class App(Hooks):
 
         It yields what the resources have yielded, by the names of their functions (of two with one name, the later), which
         Starlette and FastAPI make `request.state.pool`. A resource that yields nothing is left out.
+
+        Where the app runs already and the server is a part of it (a resource, a background task), nothing is started or
+        ended: it yields what the resources have yielded so far.
+
+        Raises:
+            StateError: The app is running already and the server is no part of it, or runs in another loop.
+            BaseException: As for `async with app:`.
         """
+        if self._run is not None and is_part_of(self):
+            yield self._parts("lifespan").startup.values()
+            return
         async with self:
             run: EmbeddedRun = self._run  # type: ignore[assignment]
             self.create_task(run.end_owner(), name="end owner")
             with serving_loop(self):
                 yield self._parts("lifespan").startup.values()
+
+    def _deadline_around(self, loop: asyncio.AbstractEventLoop) -> Deadline | None:
+        """That of the app whose task runs this code, in this loop; `None`: there is none."""
+        for app in reversed(apps_around()):
+            run: Run | None = app._run
+            if run is not None and (parts := run.parts) is not None and parts.run_in(loop):
+                return run.deadline
+        return None
 
     def _refuse_in_loop(self, main: Any) -> None:
         """A loop runs in this thread: say what to write there."""
@@ -283,7 +313,7 @@ class App(Hooks):
         return f"{self!r} is running already: an App runs once at a time; make a second App for a second run"
 
     def _begin(
-        self, make: Callable[[list[Hook], Settings], R], instead: Callable[[], App] | None = None
+        self, make: Callable[[list[Hook], Settings, list[Observer]], R], instead: Callable[[], App] | None = None
     ) -> tuple[App, R]:
         """
         Make the one run that an app can have at a time. Of several threads that come here at once, one gets in.
@@ -300,7 +330,7 @@ class App(Hooks):
                 raise StateError(self._running_already())
             return instead()._begin(make)
         try:
-            run = make([*self._hooks()], self._settings)
+            run = make([*self._hooks()], self._settings, self._observers)
             self._run = run
             if self._stop_requested:
                 run.dispatcher.stop()
@@ -321,14 +351,16 @@ class App(Hooks):
 
     def _run_begins(self) -> None:
         """A run is about to begin."""
-        _default.other_begins(self)
+        for told in _begin_watchers:
+            told(self)
 
     def _run_ended(self, run: Run) -> None:
         leave_app(self)
         self._run = None
         self._stop_requested = False
         self._report = run.report or self._report
-        _default.other_ended(self)
+        for told in _end_watchers:
+            told(self)
         self._claimed.release()
 
     # --- on a running app ------------------------------------------------------------------------------------------
@@ -352,8 +384,48 @@ class App(Hooks):
 
     @property
     def report(self) -> Report | None:
-        """What happened at the last shutdown; `None` before the first."""
+        """
+        What happened at the last shutdown; `None` before the first.
+
+        The environment variable `GRACEFUL_REPORT` names a file that it is written to as well when a run is over, in the
+        format of its ending: `.txt`, `.json`, `.svg`, `.mmd` (Mermaid) or `.trace.json`. Not if the process has to be
+        ended by force before.
+
+        What went wrong in it is also written to `/dev/termination-log`, or to the file that `GRACEFUL_TERMINATION_LOG` names,
+        where that exists: Kubernetes shows it as the message of a container that has ended. Also before an end by force.
+        """
         return self._report
+
+    def plan(self) -> Plan:
+        """
+        The shutdown as it would be: the order of the hooks, and how long each may take. Nothing is run.
+
+        `python -m graceful plan module:app` prints it, and compares it with unit files, manifests and Dockerfiles.
+
+        Raises:
+            OrderError: The hooks' `after=` cannot be satisfied.
+        """
+        from graceful._run.planning import plan_of  # here, to save what is said above
+
+        return plan_of([*self._hooks()], self._settings)
+
+    def add_observer(self, observer: Told) -> Told:
+        """
+        Have a function called with each `Event` of a run: for logs, metrics, traces or a display. Also while the app runs.
+
+        It is called in the thread of the run, one event after the other, and should return at once. If it raises, or blocks
+        the loop and has to be unblocked, that is logged, and it is not called again; no hook loses its turn.
+
+        Args:
+            observer: A plain function. Can be written as a decorator.
+
+        Raises:
+            TypeError: It is not callable, or is an `async def` function, which nobody would await.
+        """
+        if not callable(observer) or inspect.iscoroutinefunction(observer):
+            raise TypeError(f"add_observer() takes a plain function that is called with an Event, got {observer!r}")
+        self._observers.append(observer)
+        return observer
 
     def remaining(self) -> float:
         """
@@ -380,17 +452,17 @@ class App(Hooks):
         Sleep, unless the shutdown begins: `while await app.sleep(5): ...`.
 
         Args:
-            delay: Seconds; infinity sleeps until the shutdown begins.
+            delay: Seconds; infinity sleeps until the shutdown begins. Less than 0 counts as 0, as in `asyncio.sleep`.
 
         Returns:
-            `True` after `delay` seconds, `False` as soon as the shutdown begins. As with `wait_stopping`, the task is
+            `True` after `delay` seconds, `False` as soon as the shutdown begins. If the task calls it again after that, it
+            returns `False` after `delay` seconds, so that a loop that ignores the result does not spin. As with `wait_stopping`, the task is
             given a share of the grace to end by itself.
 
         Raises:
             StateError: The app is not running.
         """
-        delay = math.inf if delay == math.inf else seconds("delay", delay)
-        return await self._parts("sleep()").notice.sleep(delay)
+        return await self._parts("sleep()").notice.sleep(pause("delay", delay))
 
     @overload
     async def unless_stopping(self, awaitable: Awaitable[T]) -> T | None: ...
@@ -464,7 +536,7 @@ class App(Hooks):
             coro: The coroutine.
             name: The task's name; `None`: one is made up.
             context: The context it runs in; `None`: a copy of the current one.
-            drain: The shutdown waits for it before it cancels anything, half of the grace at most.
+            drain: The shutdown waits for it before it cancels anything, as long as `drain_share` allows.
 
         Raises:
             TypeError: `coro` is not a coroutine.
@@ -479,6 +551,77 @@ class App(Hooks):
             raise
         return parts.tasks.create(coro, call_site(1), name, context, drain)
 
+    async def create_subprocess_exec(
+        self,
+        program: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *args: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        limit: int = 2**16,
+        stop: int = signal.SIGTERM,
+        drain: bool = False,
+        **options: Any,
+    ) -> asyncio.subprocess.Process:
+        """
+        `asyncio.create_subprocess_exec`, for a child that does not outlive the app.
+
+        It leads a process group of its own, so a Ctrl-C at the terminal reaches the app alone. Where the shutdown cancels
+        tasks, the group is sent `stop`; what has not ended within the time for that step is killed, and named. What a resource
+        or a startup hook starts is left alone until that is released. On Windows, which has no such groups, the child is
+        terminated.
+
+        Args:
+            program: What to run; `args` are its arguments.
+            stdin: As for asyncio's function; `stdout` and `stderr`, too.
+            limit: The buffer of each pipe's reader, in bytes.
+            stop: The signal that asks it to end.
+            drain: The shutdown waits for it before it cancels anything, as for `create_task`.
+            options: As for asyncio's function; all but `process_group`.
+
+        Raises:
+            StateError: The app is not running.
+            OSError: It cannot be started.
+            TypeError: A bad argument.
+            ValueError: `stop` is no signal that a process can handle, nor SIGKILL; or `process_group` names another group.
+        """
+        parts = self._parts("create_subprocess_exec()")
+        options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        return await parts.children.start_exec((program, *args), limit, stop, options, drain=drain)
+
+    async def create_subprocess_shell(
+        self,
+        cmd: str | bytes,
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        limit: int = 2**16,
+        *,
+        stop: int = signal.SIGTERM,
+        drain: bool = False,
+        **options: Any,
+    ) -> asyncio.subprocess.Process:
+        """
+        `asyncio.create_subprocess_shell`, for a child that does not outlive the app: see `create_subprocess_exec`.
+
+        Args:
+            cmd: What the shell runs.
+            stdin: As for asyncio's function; `stdout` and `stderr`, too.
+            limit: The buffer of each pipe's reader, in bytes.
+            stop: The signal that asks the shell, and what it has started, to end.
+            drain: The shutdown waits for the shell before it cancels anything.
+            options: As for asyncio's function; all but `process_group`.
+
+        Raises:
+            StateError: The app is not running.
+            OSError: It cannot be started.
+            TypeError: A bad argument.
+            ValueError: `stop` is no signal that a process can handle, nor SIGKILL; or `process_group` names another group.
+        """
+        parts = self._parts("create_subprocess_shell()")
+        options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        return await parts.children.start_shell(cmd, limit, stop, options, drain=drain)
+
     def critical(self, label: str = "") -> contextlib.AbstractAsyncContextManager[None]:
         """
         A block that the shutdown does not cancel: it waits until the block ends, or the budget for waiting does.
@@ -492,6 +635,8 @@ class App(Hooks):
         Raises:
             StateError: The app is not running when the block is entered.
         """
+        from graceful._loop.critical import CriticalBlock  # loaded with the run
+
         return CriticalBlock(lambda: self._parts("critical()").blocks, label)
 
     async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
@@ -505,18 +650,9 @@ class App(Hooks):
             StateError: The app is not running.
             TypeError: `cm` is not an async context manager.
         """
-        parts = self._acquiring("enter_async_context()")
+        parts = self._parts("enter_async_context()")
         check_context_manager(cm)
-        owner = parts.ownership.new_owner()
-        with owning(owner):
-            value = await cm.__aenter__()
-        leave = functools.partial(cm.__aexit__, None, None, None)
-        try:
-            self._acquiring("enter_async_context()").shutdown_hooks.release_later(Hook(leave, Stage.CLEANUP), owner)
-        except StateError:
-            await leave()
-            raise
-        return value
+        return await parts.shutdown_hooks.enter_async_context(cm)
 
     def push_async_callback(self, callback: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Callable[P, A]:
         """
@@ -529,16 +665,10 @@ class App(Hooks):
             TypeError: `callback` cannot be called.
         """
         check_callback(callback, args, kwargs)
-        parts = self._acquiring("push_async_callback()")
+        parts = self._parts("push_async_callback()")
         bound = functools.partial(callback, *args, **kwargs) if args or kwargs else callback
-        parts.shutdown_hooks.release_later(Hook(bound, Stage.CLEANUP))
+        parts.shutdown_hooks.push(bound)
         return callback
-
-    def _acquiring(self, call: str) -> LoopParts:
-        parts = self._parts(call)
-        if parts.shutdown_hooks.over:
-            raise StateError(f"{call} came too late: the cleanup is over, and nothing would release it")
-        return parts
 
     def _parts(self, call: str) -> LoopParts:
         """The parts of the run, for a call that must be made in its loop."""
@@ -579,61 +709,6 @@ async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-class _DefaultApp(App):
-    """
-    The app behind the functions of the module, for scripts that want no object.
-
-    It is made by `import graceful`. So it reads the environment variables when it is first run, because a bad one must not
-    break the import; and if its hooks will not run because the program runs an app of its own, it says so.
-    """
-
-    def __init__(self) -> None:
-        self._used = False
-        self._others: list[App] = []
-        super().__init__()
-
-    @override
-    def _check_early(self) -> None:
-        pass
-
-    @override
-    def _run_begins(self) -> None:
-        self._used = True
-
-    @override
-    def _admit_late(self, hooks: Sequence[Hook]) -> Callable[[], None] | None:
-        return super()._admit_late(hooks) or self._warn_if_unused
-
-    def other_begins(self, other: App) -> None:
-        """An app of the program's own begins to run."""
-        if in_main_thread():
-            self._others.append(other)
-            self._warn_if_unused()
-
-    def other_ended(self, other: App) -> None:
-        """It has ended."""
-        if other in self._others:
-            self._others.remove(other)
-
-    def _warn_if_unused(self) -> None:
-        """Once: that there are hooks which do not run with the app that runs now."""
-        if self._used or not self._others:
-            return
-        other = self._others[-1]
-        theirs = {*other._hooks()}
-        hooks = [hook for hook in self._hooks() if hook not in theirs]
-        if hooks:
-            from graceful._observe.log import log  # here, to save 2 ms in a program that has nothing to warn of
-
-            self._used = True
-            more = f" and {len(hooks) - 1} more" if len(hooks) > 1 else ""
-            log(
-                logging.WARNING,
-                f"{hooks[0]}{more}, registered with the functions of the module graceful, belong to its default app and "
-                f"do not run with {other!r}: use the decorators of that app, or its include(graceful.app)",
-            )
-
-
 def current_app() -> App:
     """
     The app in which the calling code runs, for modules that have no reference to it.
@@ -648,62 +723,3 @@ def current_app() -> App:
         if isinstance(found, App) and found._run is not None:
             return found
     raise StateError("current_app() was called outside of an app: call it in what App.run() or `async with app:` runs")
-
-
-_default = _DefaultApp()
-app: App = _default
-background = app.background
-on_exception = app.on_exception
-on_shutdown = app.on_shutdown
-on_signal = app.on_signal
-on_startup = app.on_startup
-resource = app.resource
-
-
-@overload
-def run(
-    main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
-    *,
-    debug: bool | None = None,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> T: ...
-@overload
-def run(
-    main: None = None,
-    *,
-    debug: bool | None = None,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> None: ...
-def run(
-    main: Any = None,
-    *,
-    debug: bool | None = None,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> Any:
-    """
-    Run the default app, `graceful.app`: `App.run` as a function, and a drop-in for `asyncio.run`.
-
-    Like `asyncio.run` it can be called in several threads at once. The hooks of the default app belong to the run that
-    began first; one beside it has none.
-
-    Args:
-        main: A coroutine, or a coroutine function without required parameters; `None`: run until stopped.
-        debug: asyncio's debug mode; `None`: as `PYTHONASYNCIODEBUG` says.
-        loop_factory: What makes the loop, such as `uvloop.new_event_loop`; `None`: asyncio's own.
-
-    Returns:
-        What main returned; `None` where `stop()` came before that.
-
-    Raises:
-        Interrupted: SIGINT came, or another signal before main was done. Uncaught, the process dies by it.
-        BaseException: What main, a task, a callback or a hook raised and nobody dealt with.
-        StateError: A loop is running in this thread.
-        OrderError: The hooks' `after=` cannot be satisfied.
-    """
-    raised, result = app._run_main(main, debug, loop_factory, instead=App)
-    try:
-        if raised is not None:
-            raise raised  # here, so that its traceback has one frame of the package
-        return result
-    finally:
-        del raised  # or the exception, its traceback and this frame would keep each other alive

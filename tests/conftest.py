@@ -16,7 +16,7 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
-from support.programs import LOOPS, PRELUDE, Ended, Program, uvloop
+from support.programs import LOOPS, ON_LOOP, PRELUDE, Ended, Program, uvloop
 
 from graceful import App
 
@@ -26,9 +26,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a script's `pytest &`: 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the tests are started with, GRACEFUL_GRACE and GRACEFUL_DRAIN_DELAY are not set."""
-    monkeypatch.delenv("GRACEFUL_GRACE", raising=False)
-    monkeypatch.delenv("GRACEFUL_DRAIN_DELAY", raising=False)
+    """Whatever the tests are started with, the variables that the package reads are not set."""
+    ours = ("GRACEFUL_GRACE", "GRACEFUL_DRAIN_DELAY", "GRACEFUL_REPORT", "GRACEFUL_TERMINATION_LOG")
+    for name in (*ours, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -82,22 +83,24 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def play(program: Callable[..., Program]) -> Callable[[Path, str], Ended]:
+def play(program: Callable[..., Program]) -> Callable[..., Ended]:
     """
     Run a script as the reader of its page would: `play(script, prints)`.
 
-    `prints` is what the page shows. Where it shows a line `^C`, Ctrl-C is pressed once the lines above it were read.
+    `prints` is what the page shows. Where it shows a line `^C`, Ctrl-C is pressed once the lines above it were read; or
+    another signal is sent: `play(script, prints, number=signal.SIGTERM)`. `loop="uvloop"` has each `App.run` use that.
     """
 
-    def run(script: Path, prints: str) -> Ended:
-        running = program(script, env={"PYTHONUNBUFFERED": "1"}, cwd=script.parent)
+    def run(script: Path, prints: str, *, number: int = signal.SIGINT, loop: str | None = None) -> Ended:
+        options = {"env": {"PYTHONUNBUFFERED": "1"}, "cwd": script.parent}
+        running = program(script, **options) if loop is None else program(ON_LOOP, args=[script], loop=loop, **options)
         limit = threading.Timer(60, running.process.kill)
         limit.start()
         try:
             for above in prints.split("^C\n")[:-1]:
                 for line in above.splitlines():
                     running.wait_for(line)
-                running.send(signal.SIGINT)
+                running.send(number)
             return running.end()
         finally:
             limit.cancel()

@@ -20,7 +20,7 @@ async def nothing() -> None:
 
 
 app, _ = app_for("graceful")
-choice = random.Random(1)  # noqa: S311
+choice = random.Random(1)
 hooks = [made() for _ in range(int(sys.argv[1]))]
 edges = [[hooks[choice.randrange(number)] for _ in range(3)] if number else [] for number in range(len(hooks))]
 began = time.thread_time()

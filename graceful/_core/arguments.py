@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 
-__all__ = ["flag", "seconds", "signal_from"]
+__all__ = ["flag", "pause", "seconds", "signal_from"]
 
 UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 # The kernel raises these for a faulting instruction, to which a Python handler returns, so that it faults again for ever
@@ -35,6 +36,21 @@ def seconds(argument: str, value: object, *, positive: bool = False) -> float:
         expected = "more than 0" if positive else "0 or more"
         raise ValueError(f"{argument} must be a finite number of seconds, {expected}, got {value!r}")
     return min(float(value), _LONGEST)
+
+
+def pause(argument: str, value: object) -> float:
+    """
+    A checked time to sleep in seconds: as `seconds`, but infinity is allowed, and less than zero counts as zero.
+
+    Raises:
+        TypeError: `value` is not a number.
+        ValueError: It is NaN.
+    """
+    if value == math.inf:
+        return math.inf
+    if isinstance(value, (int, float)) and value < 0:  # `sleep(next_at - now)`, a little late
+        return 0.0
+    return seconds(argument, value)
 
 
 def flag(argument: str, value: object) -> bool:
@@ -67,6 +83,10 @@ def signal_from(argument: str, value: object) -> signal.Signals:
             found = signal.Signals(value)
     except (KeyError, ValueError):
         raise ValueError(f"{argument}: there is no signal {value!r} on this platform") from None
+    if found.name.startswith("CTRL_"):  # Windows
+        raise ValueError(
+            f"{argument}: no handler can take {found.name}: it is an event of the console, and arrives as SIGINT or SIGBREAK"
+        )
     if found.name in UNCATCHABLE | SYNCHRONOUS:
         why = (
             "the kernel lets no process catch it" if found.name in UNCATCHABLE else "it reports a faulting instruction"

@@ -24,6 +24,7 @@ is missing, less is noticed and nothing breaks:
 | `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
 | `BaseEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler`, and by what (uvloop shows neither, and leaves the wakeup fd alone) | they are not announced |
+| `events._set_running_loop` | 3.5 | clean up after a main that called `run_forever()` of another loop (CPython up to 3.13.0) | the cleanup raises "no running event loop" |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
 """
 
@@ -33,6 +34,7 @@ import asyncio
 import contextlib
 import types
 from asyncio import tasks
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -47,17 +49,22 @@ __all__ = [
     "default_executor",
     "futures_in_wait",
     "gathers_around",
+    "handle_code",
     "handle_owner",
     "has_unretrieved_exception",
     "is_runner_sigint",
     "is_running_gather",
     "is_running_wait",
     "loop_signal_callback",
+    "next_timer_at",
     "queued_futures",
     "queues_around",
+    "replace_ready_queue",
+    "restore_running_loop",
     "runner_was_interrupted",
     "shows_default_executor",
     "source_traceback",
+    "timers_of",
     "unregister",
     "waiters_of",
     "waits_on",
@@ -118,6 +125,13 @@ def unregister(task: asyncio.Task[Any]) -> None:
 def handle_owner(handle: Any) -> Any:
     """The object whose method a handle calls; `None`: it calls a function, or does not show what (uvloop)."""
     return getattr(getattr(handle, "_callback", None), "__self__", None)
+
+
+def handle_code(handle: Any) -> types.CodeType | None:
+    """The code of the function that a handle calls; `None`: it is not written in Python, or cannot be seen."""
+    callback = getattr(handle, "_callback", None)
+    function = getattr(callback, "func", callback)  # of a partial
+    return getattr(function, "__code__", None)
 
 
 # --- what waits for a task ---------------------------------------------------------------------------------------------
@@ -206,6 +220,25 @@ def shows_default_executor(loop: asyncio.AbstractEventLoop) -> bool:
     return hasattr(loop, "_default_executor")
 
 
+def replace_ready_queue(loop: Any, queue: deque[Any]) -> bool:
+    """Have the loop take its next steps from this queue; returns whether it does. For a loop written in Python."""
+    if not isinstance(getattr(loop, "_ready", None), deque):
+        return False
+    loop._ready = queue
+    return True
+
+
+def next_timer_at(loop: Any) -> float | None:
+    """When the next timer of a loop is due, exactly; `None`: there is none, or it does not show."""
+    scheduled = getattr(loop, "_scheduled", None)
+    return scheduled[0].when() if scheduled else None
+
+
+def timers_of(loop: Any) -> list[asyncio.TimerHandle]:
+    """The timers of a loop that are neither due nor cancelled; empty where it does not show them."""
+    return [timer for timer in getattr(loop, "_scheduled", ()) if not timer.cancelled()]
+
+
 def is_runner_sigint(handler: object) -> bool:
     """Whether this is the SIGINT handler that `asyncio.run` has installed."""
     method = getattr(getattr(handler, "func", None), "__func__", None)
@@ -251,6 +284,16 @@ def watch_signal_handlers(loop: Any, on_added: Callable[[], None]) -> Callable[[
             loop._signal_handlers = dict(watched)
 
     return end
+
+
+def restore_running_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Let code that runs in this loop find it again.
+
+    `other.run_forever()` in a running loop is a mistake and raises; in CPython 3.13.0 and older ones the loop is forgotten then.
+    """
+    if asyncio._get_running_loop() is None:
+        asyncio._set_running_loop(loop)
 
 
 def loop_signal_callback(loop: Any, number: int) -> Any:

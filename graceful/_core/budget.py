@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["HURRY", "LAG", "RESERVE", "UNWIND", "Slice", "drain_until", "half_of_rest", "slice_of"]
+__all__ = [
+    "FORCED",
+    "HURRY",
+    "LAG",
+    "RESERVE",
+    "UNWIND",
+    "Slice",
+    "cancel_until",
+    "drain_until",
+    "half_of_rest",
+    "slice_of",
+    "within_timeout",
+]
 
 #: Seconds reserved for each hook that waits behind the running one, so that a hanging hook never starves the others.
 #: Where the rest is too short for that, each gets an equal part of it.
@@ -20,6 +32,9 @@ UNWIND = 0.2
 
 #: Seconds left for all cleanup hooks together after a second Ctrl-C.
 HURRY = 2.0
+
+#: Seconds after the deadline in which a process that is stuck has been ended from inside.
+FORCED = 1.0
 
 #: Seconds by which a loop may be late before it counts as blocked.
 LAG = 0.15
@@ -36,6 +51,16 @@ def drain_until(began_at: float, drain_delay: float, deadline: float, share: flo
     return served_until + max(0.0, deadline - served_until) * share
 
 
+def cancel_until(now: float, deadline: float, drain_ends_at: float) -> float:
+    """When the time for cancelled work is over; not before the time for work to end by itself, which it may have, too."""
+    return max(half_of_rest(now, deadline), drain_ends_at)
+
+
+def within_timeout(until: float, began_at: float, timeout: float | None) -> float:
+    """When a hook is cancelled that may run `until` then: earlier, if it has a timeout that is over before."""
+    return until if timeout is None else min(until, began_at + timeout)
+
+
 class Slice(NamedTuple):
     """
     The time of one hook.
@@ -47,6 +72,10 @@ class Slice(NamedTuple):
 
     cancel_at: float
     abandon_at: float
+
+    def abandon_after(self, cancelled_at: float) -> float:
+        """When it is abandoned, if it is cancelled at this time: after a moment, and within the slice."""
+        return max(cancelled_at, min(cancelled_at + UNWIND, self.abandon_at))
 
 
 def slice_of(now: float, deadline: float, behind: int) -> Slice:

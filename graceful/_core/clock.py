@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator
 
-__all__ = ["now", "replaced"]
+__all__ = ["cpu", "microseconds", "now", "real", "replaced"]
 
 _read: Callable[[], float] = time.monotonic
 
@@ -24,6 +24,21 @@ def now() -> float:
     Safe in a signal handler and from any thread.
     """
     return _read()
+
+
+def real() -> float:
+    """The time on `time.monotonic`'s clock, in seconds, also where `now` is replaced."""
+    return time.monotonic()
+
+
+def microseconds() -> int:
+    """The time on CLOCK_MONOTONIC in microseconds, as systemd wants it. Where `now` is replaced, this is not."""
+    return time.monotonic_ns() // 1000
+
+
+def cpu() -> float:
+    """The seconds of CPU that the process has used so far. A process that is suspended uses none."""
+    return time.process_time()
 
 
 @contextlib.contextmanager

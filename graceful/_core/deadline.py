@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+import threading
 
 from graceful._core import clock
 from graceful._core.budget import HURRY, half_of_rest
 
-__all__ = ["Deadline"]
+__all__ = ["TICK", "Deadline"]
+
+#: Seconds between two looks of what watches the deadline.
+TICK = 0.5
+
+#: Seconds by which a look may be late before the process counts as suspended.
+_LATE = 0.5
 
 
 class Deadline:
     """
-    When everything must be over. Fixed by the first cause; a second Ctrl-C makes it earlier, and nothing makes it later.
+    When everything must be over. Fixed by the first cause; a second Ctrl-C makes it earlier.
 
-    Only plain attributes are read and written, so every method is safe in a signal handler and from any thread.
+    Only time in which the whole process was suspended (SIGSTOP, a paused container) makes it later, by what was lost. A thread
+    that watches it looks every `TICK` seconds; if the last look is much older than that, and the process has used the CPU
+    for less than half of what is missing, it was suspended, and the time since that look does not count. A loop that is
+    blocked does not count: the thread looks on. Nor does C code that holds the GIL: it uses CPU.
+
+    Only plain attributes are read and written, so every method but `look` is safe in a signal handler and from any thread.
 
     Args:
         grace: Seconds from the first cause to the end.
@@ -33,6 +45,9 @@ class Deadline:
         self.began_at = math.inf
         self.changed_at = -math.inf
         self.hurried = False
+        self._is_watched = False
+        self._looked_at = self._cpu_used = 0.0
+        self._looking = threading.Lock()
 
     @property
     def stopping(self) -> bool:
@@ -41,6 +56,8 @@ class Deadline:
 
     def begin(self, at: float) -> None:
         """The first cause arrived `at` this time."""
+        if self._is_watched:  # first: the process may be suspended between these lines
+            self._looked_at, self._cpu_used = clock.now(), clock.cpu()
         self.began_at = self.changed_at = at
         self._move_up_to(at + self.grace)
 
@@ -48,6 +65,10 @@ class Deadline:
         """The second Ctrl-C arrived `at` this time."""
         self.hurried, self.changed_at = True, at
         self._move_up_to(at + HURRY)
+
+    def bound(self, at: float) -> None:
+        """It is at this time at the latest, from its beginning on: a part of another app has no more time than that."""
+        self._move_up_to(at)
 
     def request_heard(self, at: float) -> None:
         """The watchdog heard a request to stop `at` this time, which a blocked main thread may not hear: time runs."""
@@ -57,6 +78,30 @@ class Deadline:
     def hurry_heard(self, at: float) -> None:
         """The watchdog heard a second Ctrl-C, which the main thread did not react to."""
         self._move_up_to(at + HURRY)
+
+    def begin_watch(self) -> None:
+        """From now on a thread looks every `TICK` seconds while there is a deadline."""
+        self._is_watched = True
+        self._looked_at, self._cpu_used = clock.now(), clock.cpu()
+
+    def watch(self, late: float) -> float:
+        """Look, and return the seconds until `late` seconds past the deadline."""
+        self.look()
+        if (left := self.at + late - clock.now()) <= 0:  # perhaps it was suspended between these lines
+            self.look()
+            left = self.at + late - clock.now()
+        return left
+
+    def look(self) -> None:
+        """Move the deadline by the time for which the process was suspended since the last look, if it was; in any thread."""
+        if self._is_watched:
+            with self._looking:
+                # Read once: what passes after this counts at the next look, also if the process is suspended here.
+                now, cpu = clock.now(), clock.cpu()
+                passed, used = now - self._looked_at, cpu - self._cpu_used
+                if self.stopping and passed > TICK + max(_LATE, 2 * used):
+                    self.at += passed
+                self._looked_at, self._cpu_used = now, cpu
 
     def remaining(self) -> float:
         """Seconds until the deadline; never negative, infinity while the program runs."""

@@ -6,7 +6,7 @@ import signal as _signal
 
 from typing_extensions import override
 
-from graceful._core.frames import innermost
+from graceful._core.places import innermost
 
 __all__ = ["GracefulError", "HookError", "HookTimeout", "Interrupted", "OrderError", "StateError"]
 

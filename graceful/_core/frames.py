@@ -16,15 +16,15 @@ from typing import Any
 
 from graceful._core.asyncio_private import coroutine_of
 from graceful._core.marks import calls_user_code, is_internal, is_own, stack_starts_here
-from graceful._core.places import is_in_standard_library, is_standard_library, line_of
+from graceful._core.places import is_standard_library, line_of
 
 __all__ = [
     "await_chain",
     "busy_threads",
     "frame_lines",
-    "innermost",
     "may_interrupt",
     "outermost",
+    "runs_user_code",
     "strip_internal_frames",
     "thread_lines",
     "unwound_lines",
@@ -76,14 +76,6 @@ def unwound_lines(error: BaseException) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def innermost(stack: tuple[str, ...]) -> str:
-    """The end of a stack in one line: the innermost frame, and the innermost outside the standard library."""
-    if not is_in_standard_library(stack[-1]):
-        return stack[-1]
-    of_user = [line for line in stack[:-1] if not is_in_standard_library(line)]
-    return " < ".join([stack[-1], *of_user[-1:]])
-
-
 def strip_internal_frames(error: BaseException) -> BaseException:
     """
     Drop the outermost frames that belong to this package or the loop: the traceback starts where the user's code does.
@@ -109,6 +101,15 @@ def may_interrupt(frame: FrameType | None) -> bool:
     while frame is not None:
         if is_own(frame):
             return calls_user_code.is_on(frame)
+        if not is_internal(frame) and not is_standard_library(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def runs_user_code(frame: FrameType | None) -> bool:
+    """Whether `frame` is user code, or something that user code has called; neither this package nor the loop alone."""
+    while frame is not None and not is_own(frame):
         if not is_internal(frame) and not is_standard_library(frame.f_code.co_filename):
             return True
         frame = frame.f_back

@@ -14,7 +14,16 @@ from typing import Any
 from graceful._core.asyncio_private import coroutine_of, source_traceback
 from graceful._core.marks import is_own_code, is_own_path
 
-__all__ = ["call_site", "is_in_standard_library", "is_standard_library", "line_of", "origin", "place", "shortener"]
+__all__ = [
+    "call_site",
+    "innermost",
+    "is_in_standard_library",
+    "is_standard_library",
+    "line_of",
+    "origin",
+    "place",
+    "shortener",
+]
 
 _STDLIB = os.path.dirname(os.__file__)
 _ASYNCIO = os.path.dirname(asyncio.Handle.cancel.__code__.co_filename) + os.sep
@@ -117,3 +126,11 @@ def origin(future: Any, made: str = "") -> str:
 def coroutine_code(coroutine: Any) -> CodeType | None:
     """The code of a coroutine or a generator; `None` if it is not written in Python."""
     return next((code for name in ("cr_code", "gi_code", "ag_code") if (code := getattr(coroutine, name, None))), None)
+
+
+def innermost(stack: tuple[str, ...]) -> str:
+    """The end of a stack in one line: the innermost frame, and the innermost outside the standard library."""
+    if not is_in_standard_library(stack[-1]):
+        return stack[-1]
+    of_user = [line for line in stack[:-1] if not is_in_standard_library(line)]
+    return " < ".join([stack[-1], *of_user[-1:]])

@@ -5,13 +5,14 @@ Annotations are evaluated here, unlike elsewhere: these classes are shown as `gr
 `typing.get_type_hints` would look names up there.
 """
 
+import math
 import signal as _signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Cause", "Failure", "Kind", "Outcome", "Verdict", "add_note", "describe"]
+__all__ = ["Cause", "Event", "EventKind", "Failure", "Kind", "Outcome", "Verdict", "add_note", "describe"]
 
 
 class Kind(StrEnum):
@@ -95,7 +96,7 @@ class Outcome:
         hook: Its qualified name.
         verdict: `ok`, `raised`, `timed out`, `cancelled`, or `skipped` (what it cleans up after was never started).
         where: `file:line` of its definition.
-        stage: The step of the sequence it belonged to: `startup`, `on_exception`, `drain`, `cancel` or `cleanup`.
+        stage: The step of the sequence it belonged to: `startup`, `on_exception`, `drain`, `cancel`, `cleanup` or `flush`.
         at: When it began, in seconds on `time.monotonic`'s clock.
         took: Seconds it ran.
         error: What it raised, or the `HookTimeout`; `None` if it ended without an error.
@@ -110,6 +111,63 @@ class Outcome:
     took: float = 0.0
     error: BaseException | None = None
     stack: tuple[str, ...] = ()
+
+
+class EventKind(StrEnum):
+    """What an observer can be told, in the order in which it usually happens."""
+
+    STARTED = "started"
+    READY = "ready"
+    ANNOUNCED = "announced"
+    STOPPING = "stopping"
+    STAGE_BEGAN = "stage began"
+    HOOK_BEGAN = "hook began"
+    HOOK_ENDED = "hook ended"
+    WAITING = "waiting"
+    GAVE_UP = "gave up"
+    HURRIED = "hurried"
+    OVER = "over"
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """
+    Something that happened in a run, as observers are told it (`App.add_observer`).
+
+    Attributes:
+        kind: What happened: `started` (the first startup hook is next), `ready` (the startup is over, main is next),
+            `announced` (the owner of the process was told to stop), `stopping` (the shutdown has begun), `stage began`,
+            `hook began`, `hook ended` (also one that was skipped), `waiting` (every two seconds of a shutdown that takes
+            longer), `gave up` (of a task, a job or code that blocked), `hurried` (by another Ctrl-C), `over`.
+        at: When, in seconds on `time.monotonic`'s clock.
+        app: What the app is called.
+        cause: Why the program ends, from `announced` on; else `None`.
+        stage: The step of the sequence, of a stage, a hook, or what was given up: `startup`, `serving`, `on_exception`,
+            `drain`, `cancel`, `cleanup`, `finish`, `flush` (where there are hooks for it); else `None`.
+        hook: The qualified name of the hook that began; else `None`.
+        until: When the time is up, on the same clock: of a hook that began, of the shutdown from `stopping` on; infinity
+            where there is no limit.
+        outcome: How a hook ended, or what was given up; else `None`.
+        running: What a shutdown is waiting for, one line each, where `kind` is `waiting`; or one that says that it still serves.
+        signal: The signal that an `on_signal` hook runs for, when it begins or ends; else `None`.
+        failure: The failure that is the cause, where `kind` is `stopping`; `None` where the cause is another, or the failure
+            came from outside the app's loop.
+        exit_status: Where `kind` is `over`, what the parent sees if nobody catches what `run()` raises, as in `Report`;
+            where the stage `flush` began, what it is as things stand then; else `None`.
+    """
+
+    kind: EventKind
+    at: float
+    app: str
+    cause: Cause | None = None
+    stage: str | None = None
+    hook: str | None = None
+    until: float = math.inf
+    outcome: Outcome | None = None
+    running: tuple[str, ...] = ()
+    signal: _signal.Signals | None = None
+    failure: Failure | None = None
+    exit_status: int | None = None
 
 
 def describe(exception: BaseException) -> str:

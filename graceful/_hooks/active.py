@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 
 from graceful._core.deadline import Deadline
+from graceful._core.types import EventKind
 from graceful._hooks.hook_run import HookRun, current_hook_run
 from graceful._observe.journal import Journal
+from graceful._observe.observers import Observers
 
 __all__ = ["ActiveHooks"]
 
@@ -17,16 +19,25 @@ class ActiveHooks:
     Args:
         deadline: The deadline of the run.
         journal: Where outcomes are kept for the report.
+        observers: Are told of each that begins.
     """
 
-    def __init__(self, deadline: Deadline, journal: Journal) -> None:
+    def __init__(self, deadline: Deadline, journal: Journal, observers: Observers) -> None:
         self._deadline = deadline
         self._journal = journal
+        self._observers = observers
         self._running: set[HookRun] = set()
 
     def begin(self, run: HookRun) -> None:
-        """It runs; to be called before it starts, because it may block at once. Calling it again does nothing."""
-        self._running.add(run)
+        """
+        It runs; to be called before it starts, because it may block at once. Calling it again does nothing.
+
+        Called in the context that the hook's task will copy, if it gets one: what an observer sets there is set in the hook.
+        """
+        if run not in self._running:
+            self._running.add(run)
+            if self._observers.listening:  # or the time would be worked out for nothing
+                self._observers.tell(EventKind.HOOK_BEGAN, stage=run.stage, hook=run.hook.name, until=run.until())
 
     def end(self, run: HookRun) -> None:
         """It is over; its outcome is kept for the report."""

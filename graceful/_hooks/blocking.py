@@ -8,6 +8,7 @@ import math
 from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._hooks.active import ActiveHooks
+from graceful._loop.hidden import HiddenTask
 from graceful._loop.tasks import SupervisedTasks
 
 __all__ = ["BlockingLimit"]
@@ -22,7 +23,7 @@ class BlockingLimit:
         share: The part of the grace that is for work to end by itself.
         active: The hooks that run now.
         tasks: The supervised tasks.
-        owns_loop: Whether all code in the loop may be unblocked, or only hooks and supervised tasks.
+        owns_loop: Whether all code in the loop may be unblocked, or only hooks, supervised tasks and what the package calls.
     """
 
     def __init__(
@@ -45,10 +46,14 @@ class BlockingLimit:
         starting = run is not None and run.stage == "startup"
         if run is not None and not (starting and stopping):
             return run.until()
-        if not stopping or not (self._owns_loop or starting or self._runs_supervised()):
+        if not stopping or not (self._owns_loop or starting or self._runs_ours()):
             return math.inf
         half = self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at))
         return half if self._deadline.hurried else max(half, self._deadline.part_of_grace(self._share))
 
-    def _runs_supervised(self) -> bool:
-        return asyncio._get_running_loop() is not None and asyncio.current_task() in self._tasks
+    def _runs_ours(self) -> bool:
+        """A supervised task, or one of the package's own, which calls observers and logging handlers."""
+        if asyncio._get_running_loop() is None:
+            return False
+        task = asyncio.current_task()
+        return task in self._tasks or isinstance(task, HiddenTask)

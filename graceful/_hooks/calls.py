@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 from contextvars import Context
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import Any, TypeGuard
 
 from graceful._core.errors import HookError
@@ -113,8 +113,17 @@ def check_context_manager(cm: Any) -> None:
     raise TypeError(f"enter_async_context() takes an async context manager, got {cm!r}{cure}")
 
 
+def _takes_any_way(function: FunctionType, count: int) -> bool:
+    """Whether it takes so many positional arguments; for speed: a signature takes 10 us, a third of what a hook costs."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    most = code.co_argcount
+    return most - len(defaults) <= count <= most and not code.co_kwonlyargcount and not vars(function)
+
+
 def _cannot_be_called(function: Any, *args: Any, **kwargs: Any) -> str:
     """Why it cannot be called with these arguments; empty: it can, or nobody knows."""
+    if isinstance(function, FunctionType) and not kwargs and _takes_any_way(function, len(args)):
+        return ""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature

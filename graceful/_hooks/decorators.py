@@ -152,7 +152,11 @@ class Hooks:
     def on_shutdown(self, function: S, /) -> S: ...
     @overload
     def on_shutdown(
-        self, *, timeout: float | None = None, after: After = None, stage: Literal["drain", "cleanup"] = "cleanup"
+        self,
+        *,
+        timeout: float | None = None,
+        after: After = None,
+        stage: Literal["drain", "cleanup", "flush"] = "cleanup",
     ) -> Callable[[S], S]: ...
     def on_shutdown(
         self, function: Any = _NOT_GIVEN, *, timeout: float | None = None, after: After = None, stage: str = "cleanup"
@@ -173,7 +177,9 @@ class Hooks:
                 never extends the grace.
             after: The hooks that must end first (a function, a name, or several); then it runs concurrently with the
                 rest. `()`: start at once. `None` (default): one after the other with all hooks that leave this out.
-            stage: `"cleanup"`, after all tasks have ended, or `"drain"`, while they still run (to stop accepting work).
+            stage: `"cleanup"`, after all tasks have ended; `"drain"`, while they still run (to stop accepting work); or
+                `"flush"`, when all cleanup is over and the last tasks have ended (to send the last logs and spans). A hook
+                for the flush always runs. Each cleanup hook leaves time for it, 0.5 s at least where the grace allows.
 
         Raises:
             HookError: The function cannot be called like that.
@@ -181,8 +187,8 @@ class Hooks:
             OrderError: While the app runs: its `after=` cannot be satisfied.
             StateError: The cleanup is over.
         """
-        if stage not in ("cleanup", "drain"):
-            raise ValueError(f"stage must be 'cleanup' or 'drain', got {stage!r}")
+        if stage not in ("cleanup", "drain", "flush"):
+            raise ValueError(f"stage must be 'cleanup', 'drain' or 'flush', got {stage!r}")
         return self._register(
             "on_shutdown", Stage(stage), ("cause",), function, timeout=timeout, after=_references(after)
         )
@@ -285,7 +291,7 @@ class Hooks:
 
         Args:
             function: A coroutine function without required parameters.
-            drain: The shutdown waits for it, for half of the grace at most, before it cancels anything.
+            drain: The shutdown waits for it before it cancels anything, as long as `drain_share` allows.
             essential: When it returns, the program ends, as if main had returned; so does it when it has failed and an
                 `on_exception` hook dealt with that.
 

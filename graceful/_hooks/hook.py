@@ -20,7 +20,7 @@ Reference: TypeAlias = Callable[..., Any] | str
 
 
 class Stage(StrEnum):
-    """What a hook is for. `drain` and `cleanup` are those that `on_shutdown(stage=)` takes."""
+    """What a hook is for. `drain`, `cleanup` and `flush` are those that `on_shutdown(stage=)` takes."""
 
     STARTUP = "startup"
     RESOURCE = "resource"
@@ -29,6 +29,7 @@ class Stage(StrEnum):
     EXCEPTION = "on_exception"
     DRAIN = "drain"
     CLEANUP = "cleanup"
+    FLUSH = "flush"
 
 
 class Hook:
@@ -75,6 +76,12 @@ class Hook:
     def name(self) -> str:
         """The function's qualified name, without the functions it was defined in."""
         return local_name(self.function)
+
+    def replace(self, function: Callable[..., Any]) -> None:
+        """Call another function from now on. The hook keeps its name and its place; for tests that have hooks fail."""
+        kept = self.name, self.code  # from now on, whatever the function is called
+        del kept
+        self.function = function
 
     @property
     def short_name(self) -> str:

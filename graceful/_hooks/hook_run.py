@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from graceful._core import clock
-from graceful._core.budget import UNWIND, Slice, slice_of
+from graceful._core.budget import Slice, slice_of, within_timeout
 from graceful._core.deadline import Deadline
 from graceful._core.errors import HookTimeout
 from graceful._core.frames import await_chain, strip_internal_frames, unwound_lines
@@ -111,7 +111,7 @@ class HookRun:
             until = self._deadline.half_of_rest(self._deadline.changed_at) if held else -math.inf
         else:
             until = self._slice.cancel_at
-        return until if self.hook.timeout is None else min(until, self.began_at + self.hook.timeout)
+        return within_timeout(until, self.began_at, self.hook.timeout)
 
     def remaining(self) -> float:
         """Seconds until its time is up; never negative."""
@@ -121,8 +121,7 @@ class HookRun:
         """When it is abandoned, if it is cancelled now: after a moment, and within its slice."""
         if self.cut:  # a start that is broken off may have much to undo
             return self._deadline.half_of_rest()
-        now = clock.now()
-        return max(now, min(now + UNWIND, self._slice.abandon_at))
+        return self._slice.abandon_after(clock.now())
 
     @property
     def _slice(self) -> Slice:

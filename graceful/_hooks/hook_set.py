@@ -18,6 +18,8 @@ class HookSet:
     Attributes:
         drains: The order of the `stage="drain"` hooks.
         cleanups: The order of the cleanup hooks and resources.
+        flushes: The order of the `stage="flush"` hooks.
+        flush_count: How many of them there are.
 
     Raises:
         OrderError: `after=` names what is not there, or there is a cycle.
@@ -27,6 +29,8 @@ class HookSet:
         self._hooks = hooks
         self.drains = make_plan(self.of(Stage.DRAIN))
         self.cleanups = make_plan(self.of(Stage.CLEANUP, Stage.RESOURCE))
+        self.flushes = make_plan(self.of(Stage.FLUSH))
+        self.flush_count = len(self.flushes.behind)
         self._startups_of = startups_of(hooks)
         self._late: dict[Hook, None] = {}
 
@@ -35,8 +39,13 @@ class HookSet:
         return self._startups_of.get(hook, ())
 
     def declared(self) -> tuple[float, float]:
-        """Seconds that the drain hooks and the cleanup hooks may take by their own timeouts."""
-        return self.drains.declared(), self.cleanups.declared()
+        """Seconds that the drain hooks, and those behind them, may take by their own timeouts."""
+        return self.drains.declared(), self.cleanups.declared() + self.flushes.declared()
+
+    def totals(self) -> dict[str, int]:
+        """How many hooks the stages of a shutdown have."""
+        cleanups = self.of(Stage.CLEANUP, Stage.RESOURCE)
+        return {"drain": len(self.of(Stage.DRAIN)), "cleanup": len(cleanups), "flush": self.flush_count}
 
     def of(self, *stages: Stage) -> list[Hook]:
         """The hooks of these stages, in the order of registration."""
@@ -57,7 +66,7 @@ class HookSet:
             OrderError: `after=` names what is not there, or there is a cycle.
         """
         needs: dict[Hook, tuple[Hook, ...]] = {}
-        for stages in ((Stage.DRAIN,), (Stage.CLEANUP, Stage.RESOURCE)):
+        for stages in ((Stage.DRAIN,), (Stage.CLEANUP, Stage.RESOURCE), (Stage.FLUSH,)):
             known = [*self.of(*stages), *(hook for hook in self._late if hook.stage in stages)]
             needs |= late_needs(known, [hook for hook in late if hook.stage in stages])
         return needs

@@ -24,7 +24,7 @@ from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
 
-__all__ = ["Acquired", "Late", "Scheduler"]
+__all__ = ["Acquired", "Late", "Order", "Scheduler"]
 
 
 class Acquired(NamedTuple):
@@ -91,7 +91,7 @@ class Scheduler:
             acquired: What was acquired while running; before the next hook of the plan, the last one is released.
             late: Hooks that are in no plan; each starts as soon as what it needs has ended. `None`: there are none.
         """
-        order = _Order(plan, acquired, [] if late is None else late)
+        order = Order(plan, acquired, [] if late is None else late)
         supervised: dict[Hook, asyncio.Task[None]] = {}
         news = asyncio.Event()
 
@@ -131,7 +131,7 @@ class Scheduler:
         return None if run is None or run.ended or run.task is None else run
 
 
-class _Order:
+class Order:
     """
     Which hook is next. Other threads may append to `acquired` and `late`, which are copied before they are looked through.
 

@@ -94,7 +94,7 @@ def _meant(decorator: str, function: object) -> str:
     timed = decorator in ("on_startup", "on_shutdown", "resource")
     if timed and isinstance(function, (int, float)) and not isinstance(function, bool):
         return f"; did you mean @app.{decorator}(timeout={function!r})?"
-    if decorator == "on_shutdown" and function in ("drain", "cleanup"):
+    if decorator == "on_shutdown" and function in ("drain", "cleanup", "flush"):
         return f"; did you mean @app.on_shutdown(stage={function!r})?"
     return ""
 

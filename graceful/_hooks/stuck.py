@@ -15,8 +15,9 @@ from typing import Any
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
-from graceful._core.frames import await_chain, busy_threads, innermost
-from graceful._core.types import Outcome, Verdict
+from graceful._core.frames import await_chain, busy_threads
+from graceful._core.places import innermost
+from graceful._core.types import EventKind, Outcome, Verdict
 from graceful._hooks.active import ActiveHooks
 from graceful._observe.journal import Journal
 from graceful._observe.log import log
@@ -64,7 +65,8 @@ class StuckReporter:
         at = self._deadline.began_at if self._deadline.stopping else clock.now()
         where = stack[0].partition(" in ")[0] if stack else "?"
         took = max(0.0, clock.now() - at)
-        self._journal.add_outcome(Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, None, stack))
+        outcome = Outcome(what, Verdict.TIMED_OUT, where, stage, at, took, None, stack)
+        self._journal.add_outcome(outcome, EventKind.GAVE_UP)
         parts = [f"{what} {why} after {took:.1f} s"]
         parts += [f"stuck at {innermost(stack)}"] if stack else []
         if name_threads:

@@ -16,7 +16,7 @@ from typing import Any
 
 from graceful._core.asyncio_private import abandon_silently
 
-__all__ = ["abandon", "abandoned", "keep_abandoned"]
+__all__ = ["abandon", "abandoned", "forget_abandoned", "keep_abandoned"]
 
 abandoned: set[asyncio.Future[Any]] = set()
 _keepers: list[threading.Thread] = []
@@ -28,6 +28,13 @@ def abandon(task: asyncio.Future[Any]) -> None:
         abandon_silently(task)
         abandoned.add(task)
         task.add_done_callback(abandoned.discard)
+
+
+def forget_abandoned(loop: asyncio.AbstractEventLoop) -> list[asyncio.Future[Any]]:
+    """No longer keep those of this loop; returns them. For a loop of a process that is only simulated."""
+    tasks = [task for task in abandoned if task.get_loop() is loop]
+    abandoned.difference_update(tasks)
+    return tasks
 
 
 def keep_abandoned() -> None:

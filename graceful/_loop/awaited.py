@@ -33,8 +33,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import itertools
 import math
 import types
 from collections.abc import Generator, Iterable, Iterator
@@ -54,6 +52,7 @@ from graceful._core.asyncio_private import (
     queues_around,
     waits_on,
 )
+from graceful._core.instances import instances_of
 
 __all__ = ["AwaitedSearch"]
 
@@ -135,9 +134,7 @@ def _take(missing: set[Future], running: Iterator[Found]) -> Awaited:
 
 def _running() -> Iterator[Found]:
     """Each `gather`, `asyncio.wait` and queue (`as_completed` has one inside), with the futures in it."""
-    objects: list[Any] = gc.get_objects()
-    # By `type`, not `__class__`: a proxy may claim any class. All of it in C, which takes half of the time.
-    for each in itertools.compress(objects, map(_KINDS.__contains__, map(type, objects))):
+    for each in instances_of(_KINDS):
         kind: object = cast(object, type(each))
         if kind is GATHER:
             if not each.done():

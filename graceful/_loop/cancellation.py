@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graceful._core import clock
-from graceful._core.budget import UNWIND
+from graceful._core.budget import UNWIND, cancel_until
 from graceful._core.deadline import Deadline
 from graceful._loop.abandoned import abandon
 from graceful._loop.critical import CriticalBlocks
@@ -20,6 +20,9 @@ from graceful._loop.waiting import Waiting
 __all__ = ["Cancellation"]
 
 Tasks = set[asyncio.Task[Any]]
+
+#: The number of tasks from which on it is worth while to keep the collector off while they are cancelled.
+_MANY = 1000
 
 
 class Cancellation:
@@ -114,17 +117,19 @@ class Cancellation:
         def until() -> float:
             nonlocal limit, since
             if since != self._deadline.changed_at:
-                since, limit = self._deadline.changed_at, self._deadline.half_of_rest()
-                limit = limit if self._deadline.hurried else max(limit, not_before)
+                since = self._deadline.changed_at
+                at_least = -math.inf if self._deadline.hurried else not_before
+                limit = cancel_until(clock.now(), self._deadline.at, at_least)
             return limit
 
         return until
 
     def _ask_to_end(self, tasks: Tasks) -> None:
-        # Only asyncio's own code runs here, and it creates a million objects that the collector would look through again
-        # and again. With the collector off, cancelling a million tasks takes 3.4 s instead of 5.4 s.
-        collecting = gc.isenabled()
-        gc.disable()
+        # Only asyncio's own code runs here. For many tasks it creates objects that the collector would look through again and
+        # again: with the collector off, cancelling a million tasks takes 3.4 s instead of 5.4 s.
+        collecting = len(tasks) > _MANY and gc.isenabled()
+        if collecting:
+            gc.disable()
         try:
             spared = self._blocks.postpone(tasks)
             asked = tasks - spared if spared else tasks

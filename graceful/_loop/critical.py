@@ -49,6 +49,7 @@ class CriticalBlocks:
         self._labels: dict[asyncio.Future[Any], list[str]] = {}
         self._postponed: set[Task] = set()
         self._checking = False
+        self._checked: asyncio.Future[None] | None = None
         self._check_at = -math.inf
 
     def stand_in_for(self, task: Task, stand_in: Task) -> None:
@@ -58,6 +59,17 @@ class CriticalBlocks:
     def cancellable(self, task: Task) -> Task:
         """The task that is cancelled in the place of this one; nearly always the task itself."""
         return self._stand_ins.get(task, task)
+
+    async def settle(self, task: Task) -> None:
+        """
+        The task is about to enter a block: if it, or what waits for it, was to be cancelled when the last one ended, it is now.
+
+        Else a loop that awaits nothing between its blocks would never be cancelled.
+        """
+        if self._checking and self._postponed and not self.holds(self.cancellable(task)):
+            if self._checked is None:
+                self._checked = task.get_loop().create_future()
+            await asyncio.wait([self._checked])
 
     def enter(self, task: Task, label: str) -> None:
         """From now on the shutdown does not cancel the task; `label` says what it is doing."""
@@ -116,6 +128,9 @@ class CriticalBlocks:
             self._postponed -= ready
             for task in ready:
                 task.cancel()
+        if self._checked is not None:
+            self._checked.set_result(None)
+            self._checked = None
         self._on_left()
         now = clock.now()
         self._check_at = now + (now - began) * (1 / _SHARE - 1)
@@ -163,6 +178,7 @@ class CriticalBlock(contextlib.AbstractAsyncContextManager[None]):
         self._used = True
         blocks, task = self._find(), asyncio.current_task()
         assert task is not None
+        await blocks.settle(task)
         blocks.enter(task, self._label)
         self._entered.setdefault(task, []).append(blocks)
 

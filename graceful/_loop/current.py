@@ -15,7 +15,7 @@ from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["apps_around", "enter_app", "leave_app", "serving_loop"]
+__all__ = ["apps_around", "enter_app", "is_part_of", "leave_app", "serving_loop"]
 
 _around: ContextVar[tuple[Any, ...]] = ContextVar("graceful apps", default=())
 #: The apps whose lifespan runs, each with its loop.
@@ -44,6 +44,11 @@ def serving_loop(app: object) -> Generator[None]:
         yield
     finally:
         _serving.remove(entry)
+
+
+def is_part_of(app: object) -> bool:
+    """Whether the running code was started by what runs in this app; that it shares the loop with it is not enough."""
+    return app in _around.get()
 
 
 def apps_around() -> tuple[Any, ...]:

@@ -21,7 +21,10 @@ from graceful._loop.jobs import ExecutorJobs
 from graceful._loop.patch import patch_method
 from graceful._loop.waiting import Waiting, resolve
 
-__all__ = ["DefaultExecutor"]
+__all__ = ["EXECUTOR_THREAD", "DefaultExecutor"]
+
+#: What the thread is called that waits until the jobs have ended.
+EXECUTOR_THREAD = "graceful executor"
 
 
 class DefaultExecutor:
@@ -106,6 +109,9 @@ class DefaultExecutor:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(resolve, emptied, None)
 
-        waiter = threading.Thread(target=wait, name="graceful executor", daemon=True)
+        try:
+            waiter = threading.Thread(target=wait, name=EXECUTOR_THREAD, daemon=True)
+        except RuntimeError:  # an isolated subinterpreter has no daemon threads
+            waiter = threading.Thread(target=wait, name=EXECUTOR_THREAD)
         waiter.start()
         return waiter

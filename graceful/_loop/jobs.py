@@ -104,10 +104,14 @@ class ExecutorJobs:
         for job in [*self._jobs]:
             if job.owner is None or not job.owner.in_use:
                 job.source.cancel()
-        left = [job for job in self._jobs if job.owner is None or not job.owner.in_use]
+        left = self.running()
         if left:
             await waiting.wait_done([job.waited for job in left], until)
         return [job for job in left if not job.waited.done()]
+
+    def running(self) -> list[Job]:
+        """Those that have not ended, and belong to nothing in use."""
+        return [job for job in self._jobs if job.owner is None or not job.owner.in_use]
 
     def _ended(self, job: Job, future: asyncio.Future[Any], source: Future[Any]) -> None:
         """In the thread that ran it."""

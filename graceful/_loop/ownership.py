@@ -83,6 +83,7 @@ class Ownership:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._owners: set[Owner] = set()
         self._noted: weakref.WeakKeyDictionary[asyncio.Future[Any], Owner] = weakref.WeakKeyDictionary()
+        self._hidden: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._loop = loop
         self._unpatch: Callable[[], None] | None = None
 
@@ -109,7 +110,14 @@ class Ownership:
         """The acquisition is released: returns the tasks that are left of it, to be cancelled."""
         owner.release()
         self._owners.discard(owner)
-        return {task for task in listed_tasks() if self._owner_of(task, released=owner) is owner}
+        tasks = listed_tasks() | {task for task in self._hidden if not task.done()}
+        return {task for task in tasks if self._owner_of(task, released=owner) is owner}
+
+    def add_hidden(self, task: asyncio.Task[Any], context: Context) -> None:
+        """A task that is not in `asyncio.all_tasks()` belongs to what is acquired in its context, too."""
+        self._hidden.add(task)
+        if (owner := context.get(_owner)) is not None:
+            self._noted[task] = owner
 
     def _owner_of(self, task: asyncio.Task[Any], released: Owner | None = None) -> Owner | None:
         """The owner of this run that the task belongs to; one of another run does not count."""

@@ -40,7 +40,12 @@ class _PatchedMethod:
         self._method = method
         self._own: Method | None = vars(loop).get(method)  # somebody else patches it, too
         self._below: Method = getattr(loop, method)
+        self._ours: Method | None = None
         self._wrappers: list[Wrapper] = []
+
+    def is_in_place(self) -> bool:
+        """Whether nobody has patched the method since."""
+        return vars(self._loop).get(self._method) is self._ours
 
     def add(self, wrapper: Wrapper) -> None:
         self._wrappers.append(wrapper)
@@ -48,16 +53,17 @@ class _PatchedMethod:
 
     def remove(self, wrapper: Wrapper) -> None:
         self._wrappers.remove(wrapper)
-        self._compose()
+        if self.is_in_place():
+            self._compose()
+        if not self._wrappers and (methods := _patched[self._loop]).get(self._method) is self:
+            del methods[self._method]
 
     def _compose(self) -> None:
         if self._wrappers or self._own is not None:
-            composed = functools.reduce(lambda below, wrapper: wrapper(below), self._wrappers, self._below)
-            vars(self._loop)[self._method] = composed
+            self._ours = functools.reduce(lambda below, wrapper: wrapper(below), self._wrappers, self._below)
+            vars(self._loop)[self._method] = self._ours
         else:
             del vars(self._loop)[self._method]
-        if not self._wrappers:
-            del _patched[self._loop][self._method]
 
 
 def patch_method(loop: asyncio.AbstractEventLoop, method: str, wrapper: Wrapper) -> Callable[[], None]:
@@ -65,7 +71,8 @@ def patch_method(loop: asyncio.AbstractEventLoop, method: str, wrapper: Wrapper)
     Wrap a method of this loop.
 
     Returns:
-        A function that takes the wrapper away again, wherever between other ones it is by then. Call it once.
+        A function that takes the wrapper away again, wherever between other ones it is by then. Call it once. Where somebody else has
+        patched the method since, theirs stays, and the wrapper below it: it must do nothing any more.
 
     Raises:
         TypeError: The loop object takes no attributes.
@@ -74,7 +81,7 @@ def patch_method(loop: asyncio.AbstractEventLoop, method: str, wrapper: Wrapper)
         raise TypeError(f"{loop!r} cannot be watched: it takes no attributes (its class has __slots__)")
     methods = _patched.setdefault(loop, {})
     patched = methods.get(method)
-    if patched is None:
+    if patched is None or not patched.is_in_place():
         patched = methods[method] = _PatchedMethod(loop, method)
     patched.add(wrapper)
     return functools.partial(patched.remove, wrapper)

@@ -40,6 +40,7 @@ class StopNotice:
         self._announced = False
         self._stopping = asyncio.Event()
         self._told: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._sleep_ended: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._sleeping: set[asyncio.Future[bool]] = set()
         self._scopes: set[_Scope] = set()
 
@@ -70,19 +71,29 @@ class StopNotice:
             self._scopes.discard(scope)
 
     async def sleep(self, delay: float) -> bool:
-        """`True` after `delay` seconds, `False` as soon as the shutdown begins."""
-        if self._is_told:
+        """
+        `True` after `delay` seconds, `False` as soon as the shutdown begins.
+
+        A task that was told so and sleeps again sleeps `delay` seconds: `while True: ...; await app.sleep(1)` must not spin.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        if self._is_told and (delay == math.inf or task not in self._sleep_ended):
+            self._sleep_ended.add(task)
             await asyncio.sleep(0)
             return False
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
-        timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, True)
-        self._sleeping.add(woken)
-        task = asyncio.current_task()
-        if task is not None and not isinstance(task, HiddenTask):  # a hook has a time limit of its own
-            self.expect_end_of(task)
+        timer = None if delay == math.inf else loop.call_later(delay, resolve, woken, not self._is_told)
+        if not self._is_told:
+            self._sleeping.add(woken)
+            if not isinstance(task, HiddenTask):  # a hook has a time limit of its own
+                self.expect_end_of(task)
         try:
-            return await woken
+            slept = await woken
+            if not slept:
+                self._sleep_ended.add(task)
+            return slept
         finally:
             self._sleeping.discard(woken)
             if timer is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from typing_extensions import TypeVar
 
+from graceful._loop.children import ChildTask
 from graceful._loop.critical import CriticalBlocks
 from graceful._loop.hidden import hide_from_all_tasks
 from graceful._loop.ownership import as_work
@@ -81,7 +82,9 @@ class SupervisedTasks:
             task = outside.run(loop.create_task, coro)
         else:
             task = loop.create_task(coro)
-        if name is not None:
+        if name is not None and hasattr(
+            task, "set_name"
+        ):  # asyncio puts up with a factory's task without it before 3.13
             task.set_name(name)
         self._running[task] = made
         task.add_done_callback(self._on_done, context=self._context)
@@ -146,4 +149,6 @@ class SupervisedTasks:
         """What to call a task in a message: its name, and the critical block it is in."""
         if task is self.main:
             return f"main{self._blocks.label(task)}"
+        if isinstance(task, ChildTask):
+            return task.get_name()
         return f"task {task.get_name()!r}{self._blocks.label(task)}"

@@ -67,6 +67,7 @@ class UnretrievedExceptions:
         self._failed: deque[tuple[float, _Reference]] = deque()
         self._early: weakref.WeakSet[Future] = weakref.WeakSet()
         self._shutting_down = False
+        self._detached = False
         self._due: list[_Reference] = []
         self._search = AwaitedSearch()
         self._judge_timer: asyncio.TimerHandle | None = None
@@ -96,6 +97,7 @@ class UnretrievedExceptions:
                 self._report(task)
         self._due.clear()
         self._failed.clear()
+        self._detached, self._room = True, 0
 
     def shutdown_begins(self) -> None:
         """From now on what fails has failed during the shutdown; see `failed_before_shutdown`. Again: no effect."""
@@ -123,7 +125,8 @@ class UnretrievedExceptions:
 
     def watch_again(self, task: Future) -> None:
         """Watch a task that is no longer watched, and has not ended."""
-        task.add_done_callback(self._on_done, context=self._context)
+        if not self._detached:
+            task.add_done_callback(self._on_done, context=self._context)
 
     # --- created ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +159,9 @@ class UnretrievedExceptions:
 
     def _make_room(self) -> None:
         """The first young task starts the timer; one too many sends the oldest on early."""
-        if self._youth_timer is None:
+        if self._detached:  # somebody has patched over our method, which is therefore still called
+            self._young.clear()
+        elif self._youth_timer is None:
             self._room = _CROWD
             self._youth_timer = self._later(min(_YOUTH, self._patience / 10), self._end_youth)
         else:
@@ -180,7 +185,7 @@ class UnretrievedExceptions:
 
     def _ended(self, task: Future) -> None:
         """The task is done; if it failed, it is looked at again after a time."""
-        if has_unretrieved_exception(task):
+        if not self._detached and has_unretrieved_exception(task):
             if not self._shutting_down:
                 self._early.add(task)
             self._failed.append((clock.now() + self._patience, weakref.ref(task)))

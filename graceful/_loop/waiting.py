@@ -30,10 +30,12 @@ class Waiting:
 
     Args:
         on_wait: Told by when the loop will make progress again; infinity: nothing says when.
+        on_late: Called when a limit has passed. It may change the limit, if the process was suspended.
     """
 
-    def __init__(self, on_wait: Callable[[float], None]) -> None:
+    def __init__(self, on_wait: Callable[[float], None], on_late: Callable[[], None] = lambda: None) -> None:
         self._on_wait = on_wait
+        self._on_late = on_late
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap: the earliest limit first
 
     def starts(self, until: float) -> None:
@@ -62,6 +64,9 @@ class Waiting:
             while not future.done():
                 limit = until()
                 if limit <= clock.now():
+                    self._on_late()
+                    if until() > clock.now():
+                        continue
                     for _ in range(_PASSES):
                         await asyncio.sleep(0)
                     return all(each.done() for each in futures)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from graceful._core.types import Cause, Failure, Outcome
+from graceful._core.types import Cause, EventKind, Failure, Outcome
+from graceful._observe.observers import Observers
 from graceful._observe.report import Report
 
 __all__ = ["Journal"]
@@ -18,11 +19,15 @@ class Journal:
     """
     What happened in a run. It only ever grows, but for failures, and the hooks that deal with them, beyond the last 100.
 
+    Args:
+        observers: Are told of each outcome.
+
     Attributes:
         causes: Each distinct request to stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observers: Observers) -> None:
+        self._observers = observers
         self.causes: list[Cause] = []
         self._count = 0
         self._outcomes: list[tuple[int, Outcome]] = []
@@ -33,19 +38,24 @@ class Journal:
         """A distinct request to stop."""
         self.causes.append(cause)
 
-    def add_outcome(self, outcome: Outcome) -> None:
+    def add_outcome(self, outcome: Outcome, kind: EventKind = EventKind.HOOK_ENDED) -> None:
         """How a hook ended, or a task that had to be abandoned."""
         kept = self._dealt if outcome.stage == "on_exception" else self._outcomes
         kept.append((self._count, outcome))
         self._count += 1
+        self._observers.tell(kind, stage=outcome.stage, outcome=outcome)
 
     def add_failure(self, failure: Failure) -> None:
         """An exception that nobody had handled."""
         self._failures.append(failure)
 
+    def failure_of(self, error: BaseException | None) -> Failure | None:
+        """The failure, among the last ones, that this very exception is; `None`: it is in none of them."""
+        return next((failure for failure in self._failures if failure.exception is error), None)
+
     def knows(self, error: BaseException) -> bool:
         """Whether this very exception is among the last failures."""
-        return any(failure.exception is error for failure in self._failures)
+        return self.failure_of(error) is not None
 
     def report(self, cause: Cause, took: float, exit_status: int) -> Report:
         """All of it as it is now, as a record to keep."""

@@ -1,4 +1,4 @@
-"""The report of a shutdown, and its text."""
+"""The report of a shutdown, its text, and the way to its other formats."""
 
 from dataclasses import dataclass
 
@@ -47,6 +47,57 @@ class Report:
         if self.dropped:
             lines.insert(0, f"{'earlier':>11}  {self.dropped} outcomes of on_exception hooks, which were not kept")
         return "\n".join([*lines, f"{self.took:+9.3f} s  over, exit status {self.exit_status}"])
+
+    # What follows is imported when it is called: few programs draw their report, and `json` alone takes 3 ms.
+
+    def json(self) -> str:
+        """
+        The report for other programs.
+
+        Returns:
+            A JSON object with `"schema": "graceful.report"` and `"version": 1`, which `docs/report.schema.json` describes.
+            All times are in seconds since the first cause, so that those before it are negative. A later version of
+            graceful may add fields; where a field is removed or means something else the version is another one.
+        """
+        from graceful._observe.formats import as_json  # late, to save start-up time
+
+        return as_json(self)
+
+    def svg(self) -> str:
+        """
+        The timeline as a picture.
+
+        Returns:
+            An SVG document for a file or an `<img>`, without references to anything else: a row for each outcome, with a
+            bar on an axis of seconds from the first cause to the end, grouped by stage and coloured by verdict, and a mark
+            for each cause and each failure. It is 600 pixels wide and as tall as it has to be, follows
+            `prefers-color-scheme`, and has a title and a description for screen readers.
+        """
+        from graceful._observe.picture import as_svg  # late, to save start-up time
+
+        return as_svg(self)
+
+    def mermaid(self) -> str:
+        """
+        The timeline as a gantt chart for Mermaid, which issues and wikis draw between ```` ```mermaid ```` and ```` ``` ````.
+
+        Returns:
+            The source of the chart. What was over before the first cause stands at its begin.
+        """
+        from graceful._observe.formats import as_mermaid  # late, to save start-up time
+
+        return as_mermaid(self)
+
+    def trace(self) -> str:
+        """
+        The timeline for a trace viewer, such as https://ui.perfetto.dev.
+
+        Returns:
+            JSON in Chrome's Trace Event Format. Its timestamps are those of `time.monotonic`, in microseconds.
+        """
+        from graceful._observe.formats import as_trace  # late, to save start-up time
+
+        return as_trace(self)
 
 
 def _outcome_text(outcome: Outcome) -> str:

@@ -27,20 +27,22 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType, TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from graceful._core import clock
-from graceful._core.deadline import Deadline
+from graceful._core.deadline import TICK, Deadline
 from graceful._core.errors import Interrupted
 from graceful._core.frames import thread_lines
 from graceful._core.settings import CTRL_C, default_signals
 from graceful._core.state import Action, StateMachine, Trigger
 from graceful._process.audit import listen, unlisten
-from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self
+from graceful._process.children import end_with_process
+from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self, worker_lines
 from graceful._process.fork import undo_in_child
 from graceful._process.stderr import write_stderr
+from graceful._process.termination_log import TerminationLog
 
 __all__ = ["die_if_uncaught", "end_in_time", "start_thread"]
 
@@ -70,7 +72,9 @@ class _KillOnTeardown:
             leave(128 + self._number)
 
 
-def die_if_uncaught(interrupted: Interrupted, deadline: Deadline, later_signals: StateMachine) -> None:
+def die_if_uncaught(
+    interrupted: Interrupted, deadline: Deadline, later_signals: StateMachine, termination_log: TerminationLog
+) -> None:
     """
     Have the process die by the signal if nobody catches this exception.
 
@@ -80,18 +84,19 @@ def die_if_uncaught(interrupted: Interrupted, deadline: Deadline, later_signals:
         interrupted: What `run()` is about to raise.
         deadline: When the process must be gone.
         later_signals: Decides about the signals that still come.
+        termination_log: Takes the last words of an end by force.
     """
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
         if value is reference() and not _is_interactive():
-            _prepare_death(number, deadline, later_signals)
+            _prepare_death(number, deadline, later_signals, termination_log)
         else:
             previous(kind, value, traceback)
 
     def displayed(_hook: object, _kind: object, value: BaseException, _traceback: object) -> None:
         if value is reference() and not _is_interactive():
-            _prepare_death(number, deadline, later_signals)
+            _prepare_death(number, deadline, later_signals, termination_log)
             raise RuntimeError("not to be displayed")  # see sys.excepthook in Python's documentation
 
     def dropped(_: object) -> None:
@@ -109,6 +114,7 @@ def end_in_time(
     raised: BaseException | None,
     deadline: Deadline,
     later_signals: StateMachine,
+    termination_log: TerminationLog,
     in_thread: Callable[[Callable[[], None]], None],
 ) -> None:
     """
@@ -121,11 +127,12 @@ def end_in_time(
             because nobody reads stderr.
         deadline: When the process must be gone.
         later_signals: Decides about the signals that still come.
+        termination_log: Takes the last words of an end by force.
         in_thread: Calls a function in another thread.
     """
     atexit.unregister(_at_exit)
-    atexit.register(_at_exit, later_signals)
-    _keep(deadline, in_thread, _uncaught(raised))
+    atexit.register(_at_exit, later_signals, termination_log)
+    _keep(deadline, termination_log, in_thread, _uncaught(raised))
 
 
 def _uncaught(raised: BaseException | None) -> Callable[[], bool]:
@@ -154,21 +161,26 @@ def _is_interactive() -> bool:
     return bool(sys.flags.interactive or sys.flags.inspect or os.environ.get("PYTHONINSPECT") or hasattr(sys, "ps1"))
 
 
-def _prepare_death(number: signal.Signals, deadline: Deadline, later_signals: StateMachine) -> None:
+def _prepare_death(
+    number: signal.Signals, deadline: Deadline, later_signals: StateMachine, termination_log: TerminationLog
+) -> None:
     # In a module of its own: the thread below holds this one's dictionary by its frame, so this one is not torn down.
     holder = ModuleType("graceful.kill_on_teardown")
     holder.it = _KillOnTeardown(number)  # type: ignore[attr-defined]
     sys.modules[holder.__name__] = holder
-    _take_signals(later_signals)
-    _keep(deadline, start_thread)
+    _take_signals(later_signals, termination_log)
+    _keep(deadline, termination_log, start_thread)
 
 
-def _take_signals(later_signals: StateMachine) -> None:
+def _take_signals(later_signals: StateMachine, termination_log: TerminationLog) -> None:
     """In a process that is ending: only a further request of the user may cut atexit callbacks and threads short."""
 
     def again(number: int, _frame: object) -> None:
         trigger = Trigger.INTERRUPT if number in CTRL_C else Trigger.SIGNAL
         if later_signals.decide(trigger, clock.now()) is Action.FORCE:
+            what = f"the process was ended by {signal.Signals(number).name} before it could end by itself"
+            with contextlib.suppress(Exception):  # modules may be empty by now
+                termination_log.add(_still_running(what, end_with_process()))
             kill_self(number)
 
     def reset() -> None:
@@ -181,30 +193,38 @@ def _take_signals(later_signals: StateMachine) -> None:
     undo_in_child(reset)
 
 
-def _at_exit(later_signals: StateMachine) -> None:
+def _still_running(what: str, ended: Sequence[Any]) -> str:
+    busy = [*thread_lines(), *worker_lines(ended)]
+    lines = busy or ["something without a Python frame: a C function, or the flush of a stream"]
+    return "\n  ".join([f"{what}; still running:", *lines]) + "\n"
+
+
+def _at_exit(later_signals: StateMachine, termination_log: TerminationLog) -> None:
     """In a process that ends after a signal: the same signal once more, forwarded by a wrapper, changes nothing."""
     if clock.now() - later_signals.last_signal_at < later_signals.debounce:
-        _take_signals(later_signals)
+        _take_signals(later_signals, termination_log)
 
 
 def _keep(
     deadline: Deadline,
+    termination_log: TerminationLog,
     in_thread: Callable[[Callable[[], None]], None],
     uncaught: Callable[[], bool] = lambda: False,
 ) -> None:
-    at = deadline.at
+    deadline.begin_watch()
 
     def wait() -> None:
-        time.sleep(max(0.0, at + _LATE - clock.now()))
+        while (left := deadline.watch(_LATE)) > 0:
+            time.sleep(min(left, TICK))
         # Executors are joined before the main thread counts as ended; the flag is up by then (threading._shutdown).
         ending = uncaught() or getattr(threading, "_SHUTTING_DOWN", False)
         if threading.main_thread().is_alive() and not ending:
             return
-        lines = "\n  ".join(
-            thread_lines() or ["something without a Python frame: a C function, or the flush of a stream"]
-        )
-        write_stderr(f"graceful: the process could not end in time; still running:\n  {lines}\n")
-        exit_now(EX_SOFTWARE)
+        ended = end_with_process()
+        words = _still_running("the process could not end in time", ended)
+        termination_log.add(words)
+        write_stderr(words)
+        exit_now(EX_SOFTWARE, ended)
 
     with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new threads
         in_thread(wait)

@@ -16,11 +16,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["listen", "unlisten"]
+__all__ = ["listen", "listen_too", "unlisten", "unlisten_too"]
 
 Listener = Callable[..., None]
 
 _listeners: dict[str, Listener] = {}
+_others: dict[tuple[str, Listener], None] = {}
 _added: list[bool] = []
 
 
@@ -31,9 +32,7 @@ def listen(event: str, listener: Listener) -> None:
     What it raises is raised by whatever caused the event.
     """
     _listeners[event] = listener
-    if not _added:
-        _added.append(True)
-        sys.addaudithook(_hear)
+    _add_hook()
 
 
 def unlisten(event: str, listener: Listener) -> None:
@@ -42,11 +41,32 @@ def unlisten(event: str, listener: Listener) -> None:
         del _listeners[event]
 
 
+def listen_too(event: str, listener: Listener) -> None:
+    """Call this one beside the others. Safe in a signal handler."""
+    _others[event, listener] = None
+    _add_hook()
+
+
+def unlisten_too(event: str, listener: Listener) -> None:
+    """No longer call it. Safe in a signal handler."""
+    _others.pop((event, listener), None)
+
+
+def _add_hook() -> None:
+    if not _added:
+        _added.append(True)
+        sys.addaudithook(_hear)
+
+
 def _hear(
     event: str,
     arguments: tuple[Any, ...],
     # Bound now: modules are empty when the last events come.
     listeners: dict[str, Listener] = _listeners,
+    others: dict[tuple[str, Listener], None] = _others,
 ) -> None:
     if event in listeners:
         listeners[event](*arguments)
+    for name, listener in [*others] if others else ():
+        if name == event:
+            listener(*arguments)

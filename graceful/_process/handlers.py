@@ -15,11 +15,13 @@ So: plain `signal.signal` handlers, from before the loop is created until after 
 post a trigger; and a wakeup fd of our own (see `watchdog`) that wakes the loop. There is no gap in between.
 
 Another thread that calls `stop()` must reach a blocked main thread, too. It interrupts it with SIGURG, which is ignored by
-default, so that a stray one harms nobody (Go's runtime preempts with it for the same reason).
+default, so that a stray one harms nobody (Go's runtime preempts with it for the same reason). If the program handles that
+itself, it is SIGWINCH, and if it takes it while the app runs, it keeps it.
 """
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +29,7 @@ from types import FrameType
 from typing import Any, Self
 
 from graceful._core.asyncio_private import is_runner_sigint, runner_was_interrupted
+from graceful._core.frames import runs_user_code
 from graceful._process.fork import undo_in_child
 
 __all__ = [
@@ -39,13 +42,34 @@ __all__ = [
     "signal_owner",
 ]
 
-#: What interrupts the main thread from another one; `None`: nothing can, on this platform.
-_INTERRUPT = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
+#: What may interrupt the main thread from another one: ignored by default. Empty: nothing can, on this platform.
+_INTERRUPTS = (signal.SIGURG, signal.SIGWINCH) if hasattr(signal, "pthread_kill") else ()
+
+#: SIGALRM unblocks code, see `unblock`; a hook that guards a call with it changes it all the time.
+_NEVER_SHIELDED = {getattr(signal, "SIGALRM", None)}
+
+#: `None` on Windows.
+_UNCATCHABLE = getattr(signal, "SIGKILL", None)
 
 
 def in_main_thread() -> bool:
-    """Whether signal handlers can be set here."""
-    return threading.current_thread() is threading.main_thread()
+    """
+    Whether signal handlers can be set here: in the main thread, and not in a subinterpreter, whose first thread is
+    its `threading.main_thread()` too.
+
+    No function says so. SIGKILL cannot be handled: an attempt changes nothing, and the error tells who refused it, the
+    kernel or Python.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    try:
+        if _UNCATCHABLE is not None:
+            signal.signal(_UNCATCHABLE, signal.SIG_DFL)
+    except OSError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def block_signals(signals: Iterable[signal.Signals]) -> Callable[[], None]:
@@ -97,6 +121,19 @@ def raises_interrupt(handler: object) -> bool:
     return handler is signal.default_int_handler or is_runner_sigint(handler)
 
 
+def _shielded(handler: Callable[..., Any], on_raised: Callable[[BaseException], None]) -> Callable[..., None]:
+    @functools.wraps(handler)
+    def handle(number: int, frame: FrameType | None) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            if runs_user_code(frame):
+                raise
+            on_raised(error)
+
+    return handle
+
+
 class SignalHandlers:
     """
     Context manager that takes signals and gives them back.
@@ -124,6 +161,8 @@ class SignalHandlers:
         self._on_signal = on_signal
         self._on_interrupt = on_interrupt
         self._before: dict[signal.Signals, Any] = {}
+        self._interrupt: signal.Signals | None = None
+        self._shielded: dict[int, tuple[Any, Any]] = {}
 
     @property
     def taken(self) -> Mapping[signal.Signals, Any]:
@@ -135,16 +174,20 @@ class SignalHandlers:
             before = signal.getsignal(number)
             if self._may_take(before) or (number in self._explicit and before is not None):
                 self._take(number, before)
-        if self._on_interrupt is not None and _INTERRUPT and signal.getsignal(_INTERRUPT) == signal.SIG_DFL:
-            self._before[_INTERRUPT] = signal.SIG_DFL
-            signal.signal(_INTERRUPT, self._handle_interrupt)
+        free = (each for each in _INTERRUPTS if each not in self._before and signal.getsignal(each) == signal.SIG_DFL)
+        if self._on_interrupt is not None and (interrupt := next(free, None)) is not None:
+            self._interrupt = interrupt
+            signal.signal(interrupt, self._handle_interrupt)
         undo_in_child(self.reset)
         return self
 
     def __exit__(self, *_: object) -> None:
         undo_in_child(self.reset, over=True)
+        self._unshield()
         for number, before in reversed(self._before.items()):
             signal.signal(number, before)
+        if self._has_interrupt() and self._interrupt is not None:
+            signal.signal(self._interrupt, signal.SIG_DFL)
 
     def take_more(self, numbers: Iterable[signal.Signals]) -> None:
         """Take signals that are not taken yet, even if they are ignored. In the main thread."""
@@ -160,6 +203,28 @@ class SignalHandlers:
         # None: a handler that Python did not install, and so cannot restore.
         return before not in (None, signal.SIG_IGN) and (self._override or is_default(before))
 
+    def shield(self, on_raised: Callable[[BaseException], None]) -> None:
+        """
+        From now on, what a handler of the program raises is not raised in the code of the package or of the loop.
+
+        An exception between any two bytecodes there would lose hooks, and in asyncio a task's wakeup. User code still has it.
+
+        Args:
+            on_raised: Called with it instead, in the main thread, between any two bytecodes.
+        """
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            is_ours = getattr(handler, "__self__", None) is self or handler is self._shielded.get(number, (0, 0))[1]
+            if callable(handler) and not is_ours and number not in _NEVER_SHIELDED:
+                self._shielded[number] = handler, _shielded(handler, on_raised)
+                signal.signal(number, self._shielded[number][1])
+
+    def _unshield(self) -> None:
+        for number, (handler, shielded) in self._shielded.items():
+            if signal.getsignal(number) is shielded:
+                signal.signal(number, handler)
+        self._shielded.clear()
+
     def has(self, number: int) -> bool:
         """Whether the signal is ours now: the program may have taken it meanwhile. Also in another thread."""
         return signal.getsignal(number) == self._handle
@@ -173,10 +238,17 @@ class SignalHandlers:
 
     def interrupt_main_thread(self) -> None:
         """From another thread: have `on_interrupt` called in the main thread, even if that is blocked."""
-        if _INTERRUPT is not None and _INTERRUPT in self._before:
-            signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
+        if self._has_interrupt() and self._interrupt is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, self._interrupt)
+
+    def _has_interrupt(self) -> bool:
+        """Whether that signal is still ours: the program does not know of it, and may have taken it meanwhile."""
+        return self._interrupt is not None and signal.getsignal(self._interrupt) == self._handle_interrupt
 
     def reset(self) -> None:
         """In a forked child: set the default action, whatever the parent had."""
+        self._unshield()
         for number in self._before:
             signal.signal(number, signal.SIG_DFL)
+        if self._has_interrupt() and self._interrupt is not None:
+            signal.signal(self._interrupt, signal.SIG_DFL)

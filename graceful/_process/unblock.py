@@ -131,8 +131,11 @@ class Unblocker:
         self._progress += 1
         if self._before is None or by == math.inf:
             return
-        if signal.getsignal(signal.SIGALRM) != self._handler:  # a hook has set another, and the default action kills
-            signal.signal(signal.SIGALRM, self._handler)
+        handler = signal.getsignal(signal.SIGALRM)
+        if handler != self._handler:  # a hook has set another
+            if callable(handler) and signal.getitimer(signal.ITIMER_REAL)[0]:
+                return  # it guards a call with an alarm of its own
+            signal.signal(signal.SIGALRM, self._handler)  # else the default action kills
         # A timer that fires too early finds that out, which costs less than setting it anew. A hook may have stopped it.
         if by + _SLACK < self._fires_at or not signal.getitimer(signal.ITIMER_REAL)[0]:
             self._fire_at(by + _SLACK)

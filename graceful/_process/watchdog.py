@@ -11,6 +11,9 @@ thread. So it makes few of them: it reads once, all that has come by then, and k
 (see `after_run`), instead of starting another thread for that. This saves a quarter of the time in which an idle program
 reacts. The thread is started with `_thread`, because `threading` waits for it to start (0.3 ms) and would list it.
 
+Time in which the whole process is suspended (SIGSTOP, a paused container) is nobody's fault. So during a shutdown the thread
+looks twice a second, and the deadline moves by what was lost.
+
 What was tried instead: `faulthandler.dump_traceback_later(exit=True)` needs no GIL, but its timer is global (pytest
 has it), cannot be saved and restored, and its exit status is always 1. A timer armed in advance would cost wakeups
 in an idle program. An interval timer's handler is Python again: it unblocks Python code (see `unblock`), never C.
@@ -25,13 +28,14 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from graceful._core import clock
 from graceful._core.asyncio_private import watch_signal_handlers
-from graceful._core.deadline import Deadline
+from graceful._core.deadline import TICK, Deadline
 from graceful._core.settings import CTRL_C
 from graceful._core.state import Action, StateMachine, Trigger
 from graceful._process.after_run import start_thread
@@ -44,9 +48,6 @@ LATE = 0.4
 
 #: Seconds after which a main thread that has not reacted to a request is deaf.
 _DEAF = 0.3
-
-#: Seconds for which it sleeps at most before it looks again; `poll` takes milliseconds, as a C int.
-_DAY = 86400.0
 
 
 class Watchdog:
@@ -106,6 +107,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to keep the deadline: creating the loop may take long."""
+        self._deadline.begin_watch()
         start_thread(self._run)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -188,8 +190,8 @@ class Watchdog:
             self._last()
 
     def _watch(self) -> None:
-        while (left := self._deadline.at + LATE - clock.now()) > 0:
-            self._selector.select(None if left == math.inf else min(left, _DAY))
+        while (left := self._deadline.watch(LATE)) > 0:
+            self._selector.select(None if left == math.inf else min(left, TICK))
             try:
                 with self._reading_lock:
                     numbers = self._reading.recv(4096)
@@ -222,8 +224,8 @@ class Watchdog:
         self.heard_at = min(now, self.heard_at)
         # The main thread fixes it, too, as soon as it hears; a deaf one never does.
         self._deadline.request_heard(now)
-        interrupt = not CTRL_C.isdisjoint(requests)
-        action = self._shadow.decide(Trigger.INTERRUPT if interrupt else Trigger.SIGNAL, now)
+        interrupts = [number for number in requests if number in CTRL_C]
+        action = self._shadow.decide(Trigger.INTERRUPT if interrupts else Trigger.SIGNAL, now)
         if action is Action.HURRY:
             self.hurried_at = now
             time.sleep(_DEAF)  # a main thread that hears has decided by now
@@ -231,11 +233,16 @@ class Watchdog:
                 self._deadline.hurry_heard(now)
         elif action is Action.FORCE:
             time.sleep(_DEAF)  # a main thread that hears has ended the process by now
-            self._on_forced(signal.SIGINT)
+            self._on_forced(interrupts[-1])
 
     def _forward(self, numbers: bytes) -> None:
-        """To whatever had the wakeup fd before: handlers that a loop factory set on its loop go on working."""
-        if numbers := numbers.replace(b"\0", b""):
+        """
+        To whatever had the wakeup fd before: handlers that a loop factory set on its loop go on working.
+
+        On Windows that is the proactor loop, which has no handlers, and is woken by `on_signal`; and a socket is not a
+        descriptor that `os.write` could take.
+        """
+        if sys.platform != "win32" and (numbers := numbers.replace(b"\0", b"")):
             for fd in self._previous_fds:
                 with contextlib.suppress(OSError):
                     os.write(fd, numbers)

@@ -4,8 +4,9 @@ The process guard of `async with app:`, where the process is somebody else's.
 While the block runs, in the main thread:
 
 - A stopping signal with the default action would end the process without its cleanup. It is taken by
-  `loop.add_signal_handler`: the block is cancelled, and leaves with `Interrupted`.
-- SIGINT or SIGTERM with a handler of the owner's, such as a server's: the handler is wrapped. The signal is announced to
+  `loop.add_signal_handler`, or where that does not exist, on Windows, by `signal.signal`: the block is cancelled, and leaves
+  with `Interrupted`.
+- A Ctrl-C (SIGINT; on Windows SIGBREAK, too) or SIGTERM with a handler of the owner's, such as a server's: the handler is wrapped. The signal is announced to
   the app, and the owner's handler is called.
 - SIGINT under `asyncio.run` stays as it is: it cancels main. But the second Ctrl-C would raise KeyboardInterrupt in whatever
   runs, which could be a hook, or this package; and `asyncio.run` closes the loop without waiting for any tasks but those it
@@ -17,8 +18,9 @@ While the block runs, in the main thread:
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -27,10 +29,18 @@ from typing_extensions import override
 from graceful._core import clock
 from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.errors import Interrupted, StateError
+from graceful._core.settings import CTRL_C
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
 from graceful._process.after_run import die_if_uncaught
-from graceful._process.handlers import SignalHandlers, in_main_thread, raises_interrupt
+from graceful._process.handlers import (
+    SignalHandlers,
+    ctrl_c_was_pressed,
+    in_main_thread,
+    raises_interrupt,
+    signal_owner,
+)
+from graceful._process.loop_wakeup import LoopWakeup
 from graceful._process.unblock import Unblocker
 from graceful._run.process_guard import ProcessGuard
 
@@ -78,7 +88,8 @@ class BlockGuard(ProcessGuard):
         self._interrupted = False
         self._loop = asyncio.get_running_loop()
         self._wrapped: dict[signal.Signals, _Announcing] = {}
-        self._taken: dict[signal.Signals, Any] = {}  # each with the handler that the loop has set for it
+        self._taken: dict[signal.Signals, Any] = {}  # each with the handler that was set for it
+        self._wakeup: LoopWakeup | None = None  # where the loop has set none of them
 
     # --- for the time of the block ---------------------------------------------------------------------------------
 
@@ -90,14 +101,17 @@ class BlockGuard(ProcessGuard):
             handler = signal.getsignal(number)
             if handler == signal.SIG_DFL:
                 self._take_default(number)
-            elif callable(handler) and number in (signal.SIGINT, signal.SIGTERM) and not raises_interrupt(handler):
+            elif callable(handler) and number in {signal.SIGTERM, *CTRL_C} and not raises_interrupt(handler):
                 self._wrapped[number] = _Announcing(self, handler)
                 signal.signal(number, self._wrapped[number])
 
     def _take_default(self, number: signal.Signals) -> None:
         try:
             self._loop.add_signal_handler(number, self._on_signal, number)
-        except (NotImplementedError, RuntimeError):  # Windows; a loop that takes no signals
+        except NotImplementedError:  # Windows
+            self._wakeup = self._wakeup or LoopWakeup(self._loop)
+            signal.signal(number, self._handle)
+        except RuntimeError:  # a loop that takes no signals
             return
         self._taken[number] = signal.getsignal(number)
 
@@ -105,6 +119,8 @@ class BlockGuard(ProcessGuard):
         """The app has stopped: give everything back."""
         for number, handler in self._taken.items():
             self._give_back_default(number, handler)
+        if self._wakeup is not None:
+            self._wakeup.close()
         for number, wrapped in self._wrapped.items():
             before = wrapped.handler
             if signal.getsignal(number) is wrapped:  # or the owner has put back what was there before its own
@@ -119,16 +135,32 @@ class BlockGuard(ProcessGuard):
         if loop_signal_callback(self._loop, number) not in (None, self._on_signal):
             return
         handler = signal.getsignal(number)
-        self._loop.remove_signal_handler(number)
+        if self._wakeup is None:
+            self._loop.remove_signal_handler(number)
         if isinstance(handler, _Announcing) and handler.stands_in_for(
             ours
         ):  # of another app, whose block is left later
             handler.replace(ours, signal.SIG_DFL)
         signal.signal(number, signal.SIG_DFL if handler == ours else handler)
 
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._on_signal(number)
+
+    def ctrl_c_was_pressed(self) -> bool:
+        """Whether the owner of the loop has cancelled the block because of a Ctrl-C, as `asyncio.run` does."""
+        return ctrl_c_was_pressed()
+
+    def signal_owner(self) -> bool:
+        """Have the server that owns the process stop; returns whether there is one."""
+        return signal_owner()
+
     def announce(self, number: int) -> None:
         """In a signal handler: the owner of the process is told to stop."""
         self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
+
+    @override
+    def shield_handlers(self, on_raised: Callable[[BaseException], None]) -> None:
+        """The handlers are the owner's."""
 
     @override
     def taker_of(self, number: signal.Signals) -> str | None:
@@ -148,6 +180,10 @@ class BlockGuard(ProcessGuard):
     def hook_limited(self, begins: bool) -> None:
         self._make_unblocker_if_free()
         super().hook_limited(begins)
+
+    @override
+    def has_ctrl_c(self) -> bool:
+        return super().has_ctrl_c() or signal.getsignal(signal.SIGINT) == self._taken.get(signal.SIGINT, math.nan)
 
     @override
     def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
@@ -173,4 +209,4 @@ class BlockGuard(ProcessGuard):
     @override
     def prepare_end(self, raised: BaseException | None) -> None:
         if isinstance(raised, Interrupted) and raised.signal in self._taken:
-            die_if_uncaught(raised, self._deadline, self._dispatcher.later_signals())
+            die_if_uncaught(raised, self._deadline, self._dispatcher.later_signals(), self._termination_log)

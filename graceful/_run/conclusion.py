@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from graceful._core.errors import Interrupted
 from graceful._core.types import Cause
-from graceful._process.exit import status_of_exit
+from graceful._process.exit import status_of_exit, status_of_signal
 
-__all__ = ["exit_status", "what_to_raise"]
+__all__ = ["exit_status", "status_so_far", "what_to_raise"]
 
 
 def what_to_raise(
@@ -28,9 +28,25 @@ def what_to_raise(
         finished: Whether main ended by itself.
         has_main: Whether there was one.
     """
-    reported = [error for error in errors if not isinstance(error, KeyboardInterrupt)]
-    if reported:
-        return _combine(cause, reported)
+    reported = _reported(errors)
+    return (
+        _combine(cause, reported) if reported else _without_error(cause, errors, finished=finished, has_main=has_main)
+    )
+
+
+def status_so_far(cause: Cause, errors: Sequence[BaseException], *, finished: bool, has_main: bool) -> int:
+    """The exit status, should nothing else happen; given the same as `what_to_raise`. Changes no exception."""
+    first = next(iter(_reported(errors)), None)
+    return exit_status(first or _without_error(cause, errors, finished=finished, has_main=has_main))
+
+
+def _reported(errors: Sequence[BaseException]) -> list[BaseException]:
+    return [error for error in errors if not isinstance(error, KeyboardInterrupt)]
+
+
+def _without_error(
+    cause: Cause, errors: Sequence[BaseException], *, finished: bool, has_main: bool
+) -> BaseException | None:
     if errors:  # Ctrl-C in code is Ctrl-C
         return Interrupted(signal.SIGINT)
     if cause.signal is None:
@@ -64,7 +80,7 @@ def exit_status(raised: BaseException | None) -> int:
     if raised is None:
         return 0
     if isinstance(raised, Interrupted):
-        return -int(raised.signal)
+        return status_of_signal(raised.signal)
     if isinstance(raised, SystemExit):
         return status_of_exit(raised)
     return 1

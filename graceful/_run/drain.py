@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 
+from graceful._core import clock
 from graceful._core.budget import drain_until
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, Kind
 from graceful._hooks.stuck import StuckReporter
+from graceful._loop.children import Children
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.stop_notice import StopNotice
 from graceful._loop.tasks import SupervisedTasks
@@ -29,11 +31,14 @@ class Drain:
         waiting: The waits of the run.
         hooks: Runs the `stage="drain"` hooks.
         tasks: Those with `drain=True` are waited for.
+        children: The same.
         notice: So are those that asked to be told.
         stuck: Where those are reported that did not end in time.
 
     Attributes:
         ends_at: When the time for work to end by itself is over, once it has begun.
+        serves_until: When the delay before that is over, once it has begun.
+        is_serving: Whether that is now.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Drain:
         waiting: Waiting,
         hooks: ShutdownHooks,
         tasks: SupervisedTasks,
+        children: Children,
         notice: StopNotice,
         stuck: StuckReporter,
     ) -> None:
@@ -51,9 +57,11 @@ class Drain:
         self._waiting = waiting
         self._hooks = hooks
         self._tasks = tasks
+        self._children = children
         self._notice = notice
         self._stuck = stuck
-        self.ends_at = math.inf
+        self.ends_at = self.serves_until = math.inf
+        self.is_serving = False
         self._early: asyncio.Task[None] | None = None
 
     def announce(self) -> None:
@@ -75,20 +83,38 @@ class Drain:
         for _ in range(2):  # a task that awaited one of these gets its turn, and may end by itself
             await asyncio.sleep(0)
 
+    def waited_for(self) -> Tasks:
+        """The tasks and children that are to end by themselves, and have not."""
+        return {*self._tasks.draining(), *self._notice.told(), *self._children.drained()}
+
+    def serving(self) -> list[str]:
+        """One line that says so, while the app goes on serving; empty: it does not."""
+        if not self.is_serving:
+            return []
+        return [f"serving for another {max(self.serves_until - clock.now(), 0.1):.1f} s (drain_delay)"]
+
     async def _go_on_serving(self, until: float) -> None:
+        self.serves_until, self.is_serving = until, True
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._waiting.wait_done([never], lambda: self._unless_hurried(until))
+        try:
+            await self._waiting.wait_done([never], lambda: self._unless_hurried(until))
+        finally:
+            self.is_serving = False
 
     async def _finish_work(self) -> None:
         in_time, left = True, Tasks()
-        while in_time and (left := self._tasks.draining() | self._notice.told()):
-            in_time = await self._waiting.wait_done(left, self._limit)
+        children = self._children.draining()
+        while in_time and ((left := self._tasks.draining() | self._notice.told()) or children):
+            in_time = await self._waiting.wait_done([*left, *children], self._limit)
+            children = self._children.draining()
         if not in_time and not self._deadline.hurried:
             for task in left:
                 if not task.done():
                     self._stuck.task_gave_up(
                         task, self._tasks.label(task), "was waited for, and is cancelled now", "drain"
                     )
+            for child in self._children.drained():
+                self._stuck.gave_up(self._tasks.label(child), (), "was waited for, and is told to end now", "drain")
 
     def _limit(self) -> float:
         return self._unless_hurried(self.ends_at)

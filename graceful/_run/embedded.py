@@ -19,6 +19,7 @@ from typing import Any
 from typing_extensions import override
 
 from graceful._core import clock
+from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import Settings
 from graceful._core.state import State
@@ -26,8 +27,10 @@ from graceful._core.types import Kind
 from graceful._hooks.hook import Hook
 from graceful._loop.waiting import resolve
 from graceful._observe.log import log
-from graceful._process.handlers import block_signals, ctrl_c_was_pressed, signal_owner
+from graceful._observe.observers import Observer
+from graceful._process.handlers import block_signals
 from graceful._run.block_guard import BlockGuard
+from graceful._run.hypercorn import hear_hypercorn
 from graceful._run.lifecycle import LifecycleTask
 from graceful._run.run import LoopParts, Run
 
@@ -35,12 +38,20 @@ __all__ = ["EmbeddedRun"]
 
 
 class EmbeddedRun(Run):
-    """A run inside a block. Made in the running loop, by the task that enters the block."""
+    """
+    A run inside a block. Made in the running loop, by the task that enters the block.
+
+    Args:
+        outer: The deadline of the app in one of whose tasks that is: this one is a part of it; `None`: there is none.
+    """
 
     guard: BlockGuard
 
-    def __init__(self, hooks: Sequence[Hook], settings: Settings) -> None:
-        super().__init__(hooks, settings, owns_loop=False)
+    def __init__(
+        self, hooks: Sequence[Hook], settings: Settings, observers: list[Observer], outer: Deadline | None = None
+    ) -> None:
+        super().__init__(hooks, settings, observers, owns_loop=False)
+        self._outer = outer
         body = asyncio.current_task()
         assert body is not None
         self._body = body
@@ -75,8 +86,9 @@ class EmbeddedRun(Run):
             self._body.remove_done_callback(self._abandoned)
             self.guard.pass_on()
             task.result()
-            raised = self.conclude()
-            raise cancelled or raised or StateError("the app was told to stop before the block could begin")
+            otherwise = cancelled or StateError("the app was told to stop before the block could begin")
+            raised = self.conclude(otherwise)
+            raise cancelled or raised or otherwise
 
     async def leave(self, error: BaseException | None) -> bool:
         """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
@@ -105,11 +117,12 @@ class EmbeddedRun(Run):
         release = block_signals({signal.SIGINT})
         try:
             self._left.set()
+            self._bound()
             if error is None:
                 self._finished = True
                 self.dispatcher.main_ended(clock.now())
             elif isinstance(error, asyncio.CancelledError):
-                self.dispatcher.stop(error, by_ctrl_c=ctrl_c_was_pressed())
+                self.dispatcher.stop(error, by_ctrl_c=self.guard.ctrl_c_was_pressed())
             else:
                 self.intake.fail(error, "the block failed", task=self._stand_in_task())
         finally:
@@ -127,8 +140,12 @@ class EmbeddedRun(Run):
         """
         parts = self.parts
         assert parts is not None
+        hear_hypercorn(asyncio.get_running_loop(), self.guard.announce)
+        task = asyncio.current_task()
+        assert task is not None
+        parts.notice.expect_end_of(task)  # so that the drain does not end before it has asked the server
         await parts.notice.wait_begun()
-        if self._left.is_set() or not signal_owner():
+        if self._left.is_set() or not self.guard.signal_owner():
             return
         parts.notice.expect_end_of(self._body)
         name, cause = self.settings.name, self.dispatcher.cause
@@ -146,6 +163,13 @@ class EmbeddedRun(Run):
                 self._stop(error)
         return cancelled
 
+    def _bound(self) -> None:
+        """If the app that this one is a part of shuts down, it waits for work half of its time, and so for this one."""
+        if self._outer is not None and self._outer.stopping:
+            self.deadline.bound(self._outer.half_of_rest())
+            if (parts := self.parts) is not None:
+                parts.waiting.reconsider()
+
     async def _hold_loop_open(self) -> AsyncGenerator[None]:
         """
         Have the owner of the loop wait for the cleanup, if the block's own task is gone.
@@ -156,12 +180,14 @@ class EmbeddedRun(Run):
         try:
             yield
         finally:
-            if self._task is not None:
+            # Otherwise it is the block that calls `shutdown_asyncgens`, and the cleanup waits for the block.
+            if self._task is not None and (self._left.is_set() or self._body.done()):
                 await self._wait_uncancelled(self._task)
 
     async def _live(self, parts: LoopParts) -> None:
         try:
-            await parts.lifecycle.live(lambda: self._open(parts))
+            with self.told_to_manager(asyncio.get_running_loop()), parts.view.told(self.observers):
+                await parts.lifecycle.live(lambda: self._open(parts))
             self.report_the_rest()
         finally:
             self.dispatcher.enter(State.OVER)
@@ -205,7 +231,8 @@ class EmbeddedRun(Run):
         """Begin the shutdown. A second Ctrl-C is held back until SIGINT is taken, or it would hit a half-made decision."""
         release = block_signals({signal.SIGINT})
         try:
-            self.dispatcher.stop(because, by_ctrl_c=ctrl_c_was_pressed())
+            self._bound()
+            self.dispatcher.stop(because, by_ctrl_c=self.guard.ctrl_c_was_pressed())
         finally:
             release()
 

@@ -114,6 +114,17 @@ class FailureIntake:
             failure = Failure(error, str(context.get("message", "")), context, at=clock.now())
             self._failures.record_harmless(failure)
 
+    def observer_failed(self, name: str, error: BaseException) -> None:
+        """An observer has raised, and is not told any more: that is no failure of the program, but `sys.exit()` ends it."""
+        ours, theirs = split_unblocked(error)
+        for each in ours:
+            self._stuck.unblocked(each, f"observer {name}")
+        if isinstance(theirs, Exception):
+            log(logging.ERROR, f"observer {name} failed, and is not called again: {describe(theirs)}", error=theirs)
+            self._failures.record_harmless(Failure(theirs, f"observer {name} failed", {}, at=clock.now()))
+        elif theirs is not None:
+            self.fail(theirs, f"observer {name} failed")
+
     def end_if_forked(self, error: BaseException) -> None:
         """End a forked child that comes here: it left its parent's code, and the parent's hooks are not its to run."""
         end_if_forked(self._forks, error)

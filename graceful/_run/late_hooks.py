@@ -71,7 +71,7 @@ class LateHooks:
         return join
 
     def _check(self, hook: Hook) -> None:
-        if hook.stage in (Stage.DRAIN, Stage.CLEANUP) and self._shutdown_hooks.over:
+        if hook.stage in (Stage.DRAIN, Stage.CLEANUP, Stage.FLUSH) and self._shutdown_hooks.over:
             raise StateError(f"on_shutdown() came too late for {hook}: the cleanup is over, and nothing would run it")
         if hook.stage is Stage.SIGNAL:
             try:

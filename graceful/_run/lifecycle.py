@@ -19,12 +19,13 @@ from graceful._core.budget import HURRY
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.state import State
-from graceful._core.types import Cause
+from graceful._core.types import Cause, EventKind
 from graceful._hooks.hook_set import HookSet
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.stop_notice import StopNotice
 from graceful._loop.waiting import Waiting
 from graceful._observe.log import log
+from graceful._observe.observers import Observers
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.drain import Drain
 from graceful._run.failure_intake import FailureIntake
@@ -76,7 +77,9 @@ class Lifecycle:
         serving: The second.
         drain: Its first step, which an announcement begins.
         shutdown: The third.
+        observers: Are told how far it is.
         taker_of: Says who handles a signal in the place of the app, by name and place; `None`: the owner of the process.
+        is_shown: Says whether a live view shows what the next Ctrl-C does.
     """
 
     def __init__(
@@ -92,7 +95,9 @@ class Lifecycle:
         serving: Serving,
         drain: Drain,
         shutdown: Shutdown,
+        observers: Observers,
         taker_of: Callable[[signal.Signals], str | None],
+        is_shown: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._intake = intake
@@ -105,7 +110,9 @@ class Lifecycle:
         self._serving = serving
         self._drain = drain
         self._shutdown = shutdown
+        self._observers = observers
         self._taker_of = taker_of
+        self._is_shown = is_shown
         self._running = False
         self._announcement_seen = False
         self._hurry_announced = False
@@ -121,9 +128,12 @@ class Lifecycle:
         self._dispatcher.decide_all()
         self._warn_of_timeouts()
         self._dispatcher.enter(State.STARTING)
+        self._observers.tell(EventKind.STARTED)
         await self._intake.guarded(self._startup.run())
         self._dispatcher.enter(State.RUNNING)
         self._running = True
+        if not self._dispatcher.stopping:
+            self._observers.tell(EventKind.READY)
         self._pass_on_announcement()
         await self._intake.guarded(self._serving.run(start_main))
         cause = self._dispatcher.cause
@@ -152,6 +162,7 @@ class Lifecycle:
         if announced is None or self._announcement_seen or not self._running:
             return
         self._announcement_seen = True
+        self._observers.tell(EventKind.ANNOUNCED, at=announced.at, cause=announced)
         self._notice.announce()
         self._drain.announce()
         name = self._settings.name
@@ -166,8 +177,8 @@ class Lifecycle:
             name = self._settings.name
             log(
                 logging.WARNING,
-                f"{name} does not shut down by {announced}, because {taker} handles it: call app.stop() there, or leave "
-                "the signal to the app",
+                f"{name} still runs {_TAKER_HAS:g} s after {announced}, which {taker} handles: if that does not end the "
+                "program, call app.stop() there, or leave the signal to the app",
                 app=name,
             )
 
@@ -179,10 +190,16 @@ class Lifecycle:
             log(
                 logging.INFO,
                 f"{name} is already shutting down ({cause}), {left:.1f} s left for cleanup; press Ctrl-C again to hurry",
+                in_view=self._is_shown(),
             )
         if self._deadline.hurried and not self._hurry_announced:
             self._hurry_announced = True
-            log(logging.INFO, f"{name} is hurrying, {HURRY:g} s left for cleanup; press Ctrl-C again to end it at once")
+            self._observers.tell(EventKind.HURRIED, cause=self._dispatcher.cause, until=self._deadline.at)
+            log(
+                logging.INFO,
+                f"{name} is hurrying, {HURRY:g} s left for cleanup; press Ctrl-C again to end it at once",
+                in_view=self._is_shown(),
+            )
 
     def _warn_of_timeouts(self) -> None:
         settings, (drains, cleanups) = self._settings, self._hooks.declared()

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
-from graceful._core.types import Cause
+from graceful._core.types import Cause, EventKind
 from graceful._loop.waiting import Waiting
 from graceful._observe.log import log
+from graceful._observe.observers import Observers
 
 __all__ = ["Progress"]
 
@@ -33,14 +34,26 @@ class Progress:
         name: What the app is called.
         deadline: When everything must be over.
         waiting: The waits of the run.
-        still_running: Names what has not ended, each with where it is stuck.
+        observers: Are told, too.
+        waiting_for: Returns a line for each thing that has not ended, with where it is stuck; or one that says that it still serves.
+        is_shown: Says whether a live view shows the same: then the lines are for the log alone.
     """
 
-    def __init__(self, name: str, deadline: Deadline, waiting: Waiting, still_running: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        deadline: Deadline,
+        waiting: Waiting,
+        observers: Observers,
+        waiting_for: Callable[[], list[str]],
+        is_shown: Callable[[], bool],
+    ) -> None:
         self._name = name
         self._deadline = deadline
         self._waiting = waiting
-        self._still_running = still_running
+        self._observers = observers
+        self._waiting_for = waiting_for
+        self._is_shown = is_shown
         self._told = False
 
     async def tell(self, cause: Cause) -> None:
@@ -50,14 +63,24 @@ class Progress:
             at = cause.at + message * _EVERY
             await self._waiting.wait_done([never], functools.partial(float, at))
             self._told = True
-            running = self._still_running()
+            running = self._waiting_for()
+            self._observers.tell(
+                EventKind.WAITING,
+                cause=cause,
+                until=self._deadline.at,
+                running=tuple(line.strip() for line in running),
+            )
             names = ", ".join(line.strip() for line in running[:_MOST]) or "nothing that can be named"
             more = f", and {len(running) - _MOST} more" if len(running) > _MOST else ""
             left = self._deadline.remaining()
-            log(logging.WARNING, f"{self._name} is still shutting down ({cause}), {left:.1f} s left: {names}{more}")
+            log(
+                logging.WARNING,
+                f"{self._name} is still shutting down ({cause}), {left:.1f} s left: {names}{more}",
+                in_view=self._is_shown(),
+            )
 
     def tell_end(self) -> None:
-        """The shutdown is over: one closing line, if anything was said before."""
-        if self._told:
+        """The shutdown is over: one closing line, if anything was said before. A live view has its own."""
+        if self._told and not self._is_shown():
             took = clock.now() - self._deadline.began_at
             log(logging.WARNING, f"{self._name} has shut down, after {took:.1f} s")

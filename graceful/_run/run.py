@@ -8,39 +8,47 @@ live in it by `LoopParts`. `runner` and `embedded` are the two ways to use them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypeVar
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted, StateError
-from graceful._core.settings import Settings
-from graceful._core.types import Cause, describe
+from graceful._core.settings import Settings, taken_notify_variables
+from graceful._core.types import Cause, EventKind, describe
 from graceful._hooks.active import ActiveHooks
 from graceful._hooks.blocking import BlockingLimit
-from graceful._hooks.hook import Hook, Stage
+from graceful._hooks.hook import Hook, Stage, described
 from graceful._hooks.hook_set import HookSet
 from graceful._hooks.stuck import StuckReporter, still_running
 from graceful._hooks.supervisor import Supervisor
 from graceful._loop.abandoned import keep_abandoned
 from graceful._loop.cancellation import Cancellation
+from graceful._loop.children import Children
 from graceful._loop.critical import CriticalBlocks
 from graceful._loop.exception_handler import ExceptionHandler
 from graceful._loop.jobs import ExecutorJobs
 from graceful._loop.ownership import Ownership
 from graceful._loop.stop_notice import StopNotice
+from graceful._loop.strays import StrayReaper
 from graceful._loop.tasks import SupervisedTasks
 from graceful._loop.unretrieved import UnretrievedExceptions
 from graceful._loop.waiting import Waiting
 from graceful._observe.journal import Journal
+from graceful._observe.last_words import last_words, trouble
 from graceful._observe.log import log
+from graceful._observe.observers import Observer, Observers
 from graceful._observe.report import Report
-from graceful._run.conclusion import exit_status, what_to_raise
+from graceful._observe.report_file import write_report
+from graceful._process.handlers import in_main_thread
+from graceful._process.termination_log import TerminationLog
+from graceful._run.conclusion import exit_status, status_so_far, what_to_raise
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.drain import Drain
 from graceful._run.exception_hooks import ExceptionHooks
@@ -48,14 +56,18 @@ from graceful._run.failure_intake import FailureIntake
 from graceful._run.failures import Failures
 from graceful._run.late_hooks import LateHooks, check_stages
 from graceful._run.lifecycle import Lifecycle
-from graceful._run.process_guard import ProcessGuard
+from graceful._run.process_guard import ProcessGuard, simulated_guards
 from graceful._run.progress import Progress
 from graceful._run.serving import Serving
 from graceful._run.shutdown import Shutdown
 from graceful._run.shutdown_hooks import ShutdownHooks
 from graceful._run.signal_hooks import SignalHooks
 from graceful._run.startup import Startup
+from graceful._run.view import View
 from graceful._run.work import Work
+
+if TYPE_CHECKING:  # or each program would load what only the live view needs
+    from graceful._observe.live_state import StillRunning
 
 __all__ = ["LoopParts", "Run"]
 
@@ -67,6 +79,7 @@ class Run:
     Args:
         hooks: Every hook, in the order of registration.
         settings: What the app was made with.
+        observers: Are told what happens; the list may grow.
         owns_loop: Whether every task of the loop is cancelled in the end, or only supervised ones.
 
     Attributes:
@@ -77,14 +90,17 @@ class Run:
         OrderError: The hooks' `after=` cannot be satisfied.
     """
 
-    def __init__(self, hooks: Sequence[Hook], settings: Settings, *, owns_loop: bool) -> None:
+    def __init__(
+        self, hooks: Sequence[Hook], settings: Settings, observers: list[Observer], *, owns_loop: bool
+    ) -> None:
         self.report: Report | None = None
         self.parts: LoopParts | None = None
         self.hooks = HookSet(hooks)
         self.settings = settings
         self.owns_loop = owns_loop
         self.deadline = Deadline(settings.grace)
-        self.journal = Journal()
+        self.observers = Observers(settings.name, observers, self._observer_failed)
+        self.journal = Journal(self.observers)
         self.failures = Failures(self.journal)
         self.dispatcher = Dispatcher(
             settings.debounce,
@@ -97,10 +113,11 @@ class Run:
             on_wake=self._wake,
             interrupt_main_thread=self._interrupt_main_thread,
         )
-        self.active = ActiveHooks(self.deadline, self.journal)
+        self.active = ActiveHooks(self.deadline, self.journal, self.observers)
         self.stuck = StuckReporter(self.deadline, self.journal)
         self.intake = FailureIntake(self.dispatcher, self.failures, self.stuck, self._label)
-        self.signal_hooks = SignalHooks(self.hooks.of(Stage.SIGNAL), self.intake)
+        self.signal_hooks = SignalHooks(self.hooks.of(Stage.SIGNAL), self.intake, self.observers)
+        self.termination_log = TerminationLog(settings.termination_log)
         self.guard = self.make_guard()
         self._has_main = False
 
@@ -109,7 +126,8 @@ class Run:
         return self.make_guard_of(ProcessGuard)
 
     def make_guard_of(self, kind: type[G]) -> G:
-        """A guard of this kind, given what it works with."""
+        """A guard of this kind, or what takes its place in a simulation, given what it works with."""
+        kind = simulated_guards.get().get(kind, kind)  # type: ignore[assignment]
         return kind(
             self.settings,
             self.deadline,
@@ -117,6 +135,8 @@ class Run:
             self.signal_hooks,
             may_block_until=self.may_block_until,
             still_running=self.still_running,
+            trouble_so_far=self.trouble_so_far,
+            termination_log=self.termination_log,
         )
 
     def enter_loop(self, loop: asyncio.AbstractEventLoop) -> LoopParts:
@@ -126,6 +146,25 @@ class Run:
         if self.dispatcher.stopping:  # a signal or stop() before the loop
             self.parts.shutdown_begins()
         return self.parts
+
+    @contextlib.contextmanager
+    def told_to_manager(self, loop: asyncio.AbstractEventLoop) -> Generator[None]:
+        """Tell the service manager what happens in the block, if one listens, and this run speaks for the process."""
+        if not in_main_thread() or simulated_guards.get():
+            yield
+            return
+        with taken_notify_variables() as variables:
+            if variables is None:
+                yield
+                return
+            from graceful._observe.systemd import ServiceManager  # here, because few programs need it
+
+            manager = ServiceManager(variables, self.deadline, loop)
+            self.observers.add_first(manager)
+            try:
+                yield
+            finally:
+                manager.close()
 
     def admit_late(self, app: str, hooks: Sequence[Hook]) -> Callable[[], None]:
         """
@@ -174,6 +213,9 @@ class Run:
     def _label(self, task: asyncio.Task[Any]) -> str:
         return repr(task) if (parts := self.parts) is None else parts.tasks.label(task)
 
+    def _observer_failed(self, observer: Observer, error: BaseException) -> None:
+        self.intake.observer_failed(described(observer), error)
+
     def may_block_until(self) -> float:
         """When the running code must stop blocking the loop; before there is one, half of the grace."""
         if (parts := self.parts) is not None:
@@ -185,6 +227,13 @@ class Run:
         parts = self.parts
         tasks = [] if parts is None else [(parts.tasks.label(task), task) for task in parts.work.unfinished()]
         return still_running(self.active, tasks)
+
+    def trouble_so_far(self) -> list[str]:
+        """What has failed or was given up, without the texts of exceptions: in any thread, and nothing can unblock that."""
+        cause = self.dispatcher.cause
+        if cause is None:
+            return []
+        return trouble(self.journal.report(cause, 0.0, 0), [*self.failures.errors], asking=False)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -201,19 +250,39 @@ class Run:
         """Whether main ended by itself."""
         return (parts := self.parts) is not None and parts.serving.finished
 
-    def conclude(self) -> BaseException | None:
-        """Make the report, prepare the end of the process, and return what there is to raise."""
+    def status_so_far(self) -> int:
+        """The exit status, should nothing else happen. The shutdown has begun."""
+        cause = self.dispatcher.cause
+        assert cause is not None
+        status = status_so_far(cause, self.failures.errors, finished=self.main_finished(), has_main=self._has_main)
+        return 0 if status < 0 and self.dispatcher.told_owner else status  # whose signal it is
+
+    def conclude(self, otherwise: BaseException | None = None) -> BaseException | None:
+        """
+        Make the report, prepare the end of the process, and return what there is to raise.
+
+        Args:
+            otherwise: What is raised if there is nothing else; for the report.
+        """
         cause = self.dispatcher.cause
         assert cause is not None
         keep_abandoned()
+        if (parts := self.parts) is not None:
+            parts.children.kill()
         raised = what_to_raise(cause, self.failures.errors, finished=self.main_finished(), has_main=self._has_main)
         if self.dispatcher.told_owner and isinstance(raised, Interrupted):
             raised = None  # the owner of the process handles the signal
         late = self.dispatcher.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
             raised = Interrupted(late.signal)
-        self.report = self.journal.report(cause, clock.now() - cause.at, exit_status(raised))
+        self.report = self.journal.report(cause, clock.now() - cause.at, exit_status(raised or otherwise))
+        status = self.report.exit_status
+        self.observers.tell(EventKind.OVER, cause=cause, until=self.deadline.at, exit_status=status)
         self.guard.prepare_end(raised)
+        if in_main_thread() and not simulated_guards.get():  # else its end is not that of the process
+            self.termination_log.write(last_words(self.settings.name, self.report, self.failures.errors))
+        if self.settings.report_file is not None and not simulated_guards.get():  # a simulation leaves files alone
+            write_report(self.report, self.settings.report_file)
         return raised
 
 
@@ -229,13 +298,16 @@ class LoopParts:
     def __init__(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         settings, hooks, deadline, intake = run.settings, run.hooks, run.deadline, run.intake
-        self.waiting = Waiting(run.guard.expect_progress)
+        self.waiting = Waiting(run.guard.expect_progress, run.deadline.look)
         self._dispatcher = run.dispatcher
         self.exception_handler = ExceptionHandler(loop, intake.heard_by_loop, intake.heard_harmless, self._counts)
         patience = settings.patience
         self.unretrieved = None if patience is None else UnretrievedExceptions(loop, patience)
         self.blocks = CriticalBlocks(self.waiting.reconsider)
         self.notice = StopNotice(deadline, self.blocks)
+        self.ownership = Ownership(loop)
+        self.children = Children(loop, self.ownership, self.blocks)
+        self.strays = StrayReaper(loop)
         self.tasks = SupervisedTasks(loop, self.unretrieved, self.blocks, intake.task_failed)
         self.blocking = BlockingLimit(deadline, settings.drain_share, run.active, self.tasks, owns_loop=run.owns_loop)
         cancellation = Cancellation(deadline, self.waiting, self.tasks, self.blocks, self.unretrieved)
@@ -243,7 +315,6 @@ class LoopParts:
         exception_hooks = ExceptionHooks(
             hooks.of(Stage.EXCEPTION), deadline, supervisor, run.failures, intake, run.dispatcher, self.tasks
         )
-        self.ownership = Ownership(loop)
         self.jobs = ExecutorJobs(loop, intake.job_failed)
         self.startup = startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
         self.serving = Serving(
@@ -269,12 +340,15 @@ class LoopParts:
             self.ownership,
         )
         self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
-        drain = Drain(settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.notice, run.stuck)
+        drain = Drain(
+            settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.children, self.notice, run.stuck
+        )
         self.work = Work(
             loop,
             deadline,
             self.waiting,
             self.tasks,
+            self.children,
             self.ownership,
             cancellation,
             self.jobs,
@@ -282,8 +356,43 @@ class LoopParts:
             run.stuck,
             owns_loop=run.owns_loop,
         )
-        progress = Progress(settings.name, deadline, self.waiting, run.still_running)
-        shutdown = Shutdown(settings, intake, exception_hooks, drain, self.work, self.shutdown_hooks, progress)
+
+        def make_rows() -> StillRunning:
+            from graceful._run.waits import Waits  # here, because it is needed only for the live view
+
+            return Waits(deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
+
+        self.view = View(
+            loop,
+            settings,
+            deadline,
+            hooks,
+            run.dispatcher,
+            run.guard,
+            make_rows,
+        )
+        progress = Progress(
+            settings.name,
+            deadline,
+            self.waiting,
+            run.observers,
+            lambda: drain.serving() or run.still_running(),
+            self.view.is_shown,
+        )
+        shutdown = Shutdown(
+            settings,
+            deadline,
+            run.observers,
+            intake,
+            exception_hooks,
+            drain,
+            self.work,
+            self.shutdown_hooks,
+            progress,
+            run.guard.shield_handlers,
+            run.journal.failure_of,
+            run.status_so_far,
+        )
         self.lifecycle = Lifecycle(
             settings,
             intake,
@@ -296,7 +405,9 @@ class LoopParts:
             self.serving,
             drain,
             shutdown,
+            run.observers,
             run.guard.taker_of,
+            self.view.is_shown,
         )
 
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
@@ -324,5 +435,6 @@ class LoopParts:
         """Give the loop's methods back. `loop_ends`: nobody can retrieve an exception later."""
         if self.unretrieved is not None:
             self.unretrieved.detach(loop_ends=loop_ends)
+        self.strays.close()
         self.exception_handler.detach()
         self.ownership.detach()

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import Any
 
 from graceful._core import clock
-from graceful._core.marks import calls_user_code, stack_starts_here
+from graceful._core.asyncio_private import restore_running_loop
+from graceful._core.marks import calls_user_code, calls_without_frame, stack_starts_here
 from graceful._core.settings import Settings
 from graceful._core.state import State
 from graceful._core.types import Cause, Kind
 from graceful._hooks.hook import Hook
 from graceful._loop.executor import DefaultExecutor
-from graceful._process.exit import flush_stdio
-from graceful._process.handlers import in_main_thread
+from graceful._observe.log import log
+from graceful._observe.observers import Observer
+from graceful._process.exit import ProcessEnded, flush_stdio
 from graceful._process.unblock import Unblocked
 from graceful._run.finish import finish
 from graceful._run.lifecycle import LifecycleTask
@@ -32,8 +35,8 @@ Main = Coroutine[Any, Any, Any] | None
 class Runner(Run):
     """A run that owns the loop."""
 
-    def __init__(self, hooks: Sequence[Hook], settings: Settings) -> None:
-        super().__init__(hooks, settings, owns_loop=True)
+    def __init__(self, hooks: Sequence[Hook], settings: Settings, observers: list[Observer]) -> None:
+        super().__init__(hooks, settings, observers, owns_loop=True)
 
     def run(
         self,
@@ -80,7 +83,7 @@ class Runner(Run):
     ) -> BaseException | None:
         with contextlib.ExitStack() as stack:
             stack.callback(_close, main, self._main_was_started)
-            if in_main_thread():
+            if self.guard.applies():
                 stack.enter_context(self.guard.taken())
             on_taken()
             try:
@@ -105,6 +108,7 @@ class Runner(Run):
 
     @stack_starts_here
     @calls_user_code
+    @calls_without_frame  # uvloop is written in C: `call_soon(time.sleep, 60)` blocks in this very frame
     def _drive(self, loop: asyncio.AbstractEventLoop, main: Main) -> None:
         """Run the loop until the lifecycle has ended, whatever leaves the loop before."""
         life = LifecycleTask(self._live(loop, main), loop, self.dispatcher.stop)
@@ -112,6 +116,8 @@ class Runner(Run):
         while not life.done() and not loop.is_closed():
             try:
                 loop.run_forever()
+            except ProcessEnded:
+                raise
             except Unblocked:
                 continue  # it hit the loop's own code; what was to be unblocked is over
             except BaseException as error:
@@ -126,10 +132,18 @@ class Runner(Run):
         parts = self.enter_loop(loop)
         executor = DefaultExecutor(loop, self.deadline, parts.waiting, parts.jobs)
         self.guard.attach_loop(loop)
+        self.guard.shield_handlers(lambda error: self.intake.fail(error, "raised by a signal handler"))
         try:
-            await parts.lifecycle.live(lambda: _start_main(parts, main))
-            await finish(loop, executor, self.deadline, parts.waiting, self.dispatcher.cause)
+            with self.told_to_manager(loop), parts.view.told(self.observers):
+                await parts.lifecycle.live(lambda: _start_main(parts, main))
+                await finish(loop, executor, self.deadline, parts.waiting, self.dispatcher.cause)
             self.report_the_rest()
+            for pid in parts.children.strangers():
+                log(
+                    logging.WARNING,
+                    f"a child process (pid {pid}) that asyncio.create_subprocess_exec() or _shell() has started outlives "
+                    f"{self.settings.name}: start it with app.create_subprocess_exec(), or end it in the cleanup",
+                )
         finally:
             self.dispatcher.enter(State.OVER)
             self.guard.detach_loop()
@@ -138,7 +152,9 @@ class Runner(Run):
 
 def _start_main(parts: LoopParts, main: Main) -> None:
     if main is not None:
-        parts.tasks.create_main(main).add_done_callback(parts.serving.main_ended)
+        task = parts.tasks.create_main(main)
+        task.add_done_callback(lambda _: restore_running_loop(task.get_loop()))
+        task.add_done_callback(parts.serving.main_ended)
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -57,6 +57,7 @@ class Serving:
         self._exception_hooks = exception_hooks
         self._signal_hooks = signal_hooks
         self._news = asyncio.Event()
+        self._ended: list[Hook] = []
 
     async def run(self, start_main: Callable[[], None]) -> None:
         """
@@ -72,6 +73,7 @@ class Serving:
             await self._news.wait()
             self._news.clear()
             await self._exception_hooks.handle_all()
+            self._tell_ended()
             self._signal_hooks.start(self._tasks)
 
     def wake(self) -> None:
@@ -92,11 +94,18 @@ class Serving:
             self._intake.fail(error, "a task could not be started")
 
     def _background_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
-        """An essential one ends the program. Else, say that it goes on; a warning, if nothing is left to do its work."""
+        """An essential one ends the program; whether it goes on after another one is known once a failure was dealt with."""
         if hook.essential:
             if not task.cancelled() and task.exception() is None:
                 self._dispatcher.main_ended(clock.now(), hook.name)
         elif not self._dispatcher.stopping:
+            self._ended.append(hook)
+            self._news.set()
+
+    def _tell_ended(self) -> None:
+        """Say of background tasks that the program goes on without them; a warning, if nothing is left to do its work."""
+        ended, self._ended = self._ended, []
+        for hook in () if self._dispatcher.stopping else ended:
             level = logging.INFO if self._tasks.running() or self._tasks.main is not None else logging.WARNING
             log(level, f"background task {hook} has ended, and the program goes on", hook=hook.name)
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -19,7 +19,7 @@ from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import make_plan
 from graceful._hooks.scheduler import Acquired, Late, Scheduler
 from graceful._hooks.supervisor import Supervisor
-from graceful._loop.ownership import Owner, Ownership
+from graceful._loop.ownership import Owner, Ownership, owning
 from graceful._loop.waiting import Waiting
 from graceful._observe.journal import Journal
 from graceful._run.dispatcher import Dispatcher
@@ -28,6 +28,8 @@ from graceful._run.failures import Failures
 from graceful._run.startup import Startup
 
 __all__ = ["ShutdownHooks"]
+
+T = TypeVar("T")
 
 
 class ShutdownHooks:
@@ -73,6 +75,8 @@ class ShutdownHooks:
         self._late: list[Late] = []
         self._acquired_drains: deque[Acquired] = deque()
         self._late_drains: list[Late] = []
+        self._acquired_flushes: deque[Acquired] = deque()
+        self._late_flushes: list[Late] = []
         self._drained = False
         self._drain_limit: Callable[[], float] | None = None
         self._released = False
@@ -91,15 +95,43 @@ class ShutdownHooks:
         """Whether the cleanup is over, or its time is, so that what is acquired now would never be released."""
         return self._released or clock.now() >= self._deadline.at
 
-    def release_later(self, hook: Hook, owner: Owner | None = None) -> None:
+    async def enter_async_context(self, cm: contextlib.AbstractAsyncContextManager[T]) -> T:
         """
-        Run the hook in the cleanup; not before the hook has ended that this is called in.
+        Enter it now and exit it in the cleanup. What it starts belongs to it, and is cancelled when it is exited.
 
-        Args:
-            hook: Releases something.
-            owner: What was started for it belongs to this, and is cancelled when the hook has run; `None`: to nothing.
+        Raises:
+            StateError: The cleanup is over; if it ended while this was entered, it is exited again.
         """
-        self._acquired.append(Acquired(hook, self._active.current(), owner))
+        self._check_not_over("enter_async_context()")
+        owner = self._ownership.new_owner()
+        with owning(owner):
+            value = await cm.__aenter__()
+        leave = functools.partial(cm.__aexit__, None, None, None)
+        try:
+            self._check_not_over("enter_async_context()")
+        except StateError:
+            await leave()
+            raise
+        self._release_later(leave, owner)
+        return value
+
+    def push(self, callback: Callable[[], object]) -> None:
+        """
+        Call it in the cleanup.
+
+        Raises:
+            StateError: The cleanup is over.
+        """
+        self._check_not_over("push_async_callback()")
+        self._release_later(callback)
+
+    def _check_not_over(self, call: str) -> None:
+        if self.over:
+            raise StateError(f"{call} came too late: the cleanup is over, and nothing would release it")
+
+    def _release_later(self, release: Callable[[], object], owner: Owner | None = None) -> None:
+        """Call it in the cleanup; not before the hook has ended that this is called in."""
+        self._acquired.append(Acquired(Hook(release, Stage.CLEANUP), self._active.current(), owner))
 
     def add_late(self, hook: Hook, needs: tuple[Hook, ...] | None) -> None:
         """
@@ -111,18 +143,22 @@ class ShutdownHooks:
             hook: The hook.
             needs: What it waits for; `None`: it has no `after=`.
         """
-        drains = hook.stage is Stage.DRAIN and not self._drained
+        acquired, late = self._acquired, self._late
+        if hook.stage is Stage.FLUSH:
+            acquired, late = self._acquired_flushes, self._late_flushes
+        elif hook.stage is Stage.DRAIN and not self._drained:
+            acquired, late = self._acquired_drains, self._late_drains
         if needs is None:
-            (self._acquired_drains if drains else self._acquired).append(Acquired(hook, self._active.current()))
+            acquired.append(Acquired(hook, self._active.current()))
         else:
-            (self._late_drains if drains else self._late).append(Late(hook, needs))
+            late.append(Late(hook, needs))
         if self._released:
             self._take_back(hook)
 
     def _take_back(self, hook: Hook) -> None:
         """In another thread, while the cleanup ends: if the hook is still there, it will not be run."""
         waiting: Any
-        for waiting in (self._acquired, self._late):
+        for waiting in (self._acquired, self._late, self._acquired_flushes, self._late_flushes):
             for each in [*waiting]:
                 if each.hook is hook:
                     with contextlib.suppress(ValueError):  # it is being run after all
@@ -150,6 +186,19 @@ class ShutdownHooks:
             await self._scheduler.run(make_plan([]), self._acquired, self._late)
             self._released = True  # what another thread adds from now on, it takes back if it still can
 
+    def has_flushes(self) -> bool:
+        """Whether there are `stage="flush"` hooks."""
+        return bool(self._hooks.flush_count or self._acquired_flushes or self._late_flushes)
+
+    async def flush(self) -> None:
+        """Run the `stage="flush"` hooks, when nothing else is left."""
+        await self._scheduler.run(self._hooks.flushes, self._acquired_flushes, self._late_flushes)
+
+    def _stage(self, hook: Hook) -> str:
+        if hook.stage is Stage.FLUSH:
+            return "flush"
+        return "drain" if hook.stage is Stage.DRAIN and not self._drained else "cleanup"
+
     def _begin(self, hook: Hook, behind: int, owner: Owner | None) -> HookRun | None:
         """The run of a hook that is to clean up; `None`: there is nothing to clean up."""
         resource = self._startup.resource(hook)
@@ -158,15 +207,17 @@ class ShutdownHooks:
         if not self._startup.is_owed(hook):
             self._journal.add_outcome(Outcome(hook.name, Verdict.SKIPPED, hook.where, hook.stage, clock.now()))
             return None
-        drains = hook.stage is Stage.DRAIN and not self._drained
+        stage = self._stage(hook)
+        if stage == "cleanup":
+            behind += self._hooks.flush_count  # they are behind all others
         owner = owner if resource is None else resource.owner
         run = HookRun(
             hook,
-            "drain" if drains else "cleanup",
+            stage,
             self._deadline,
             behind,
             offered=(self._dispatcher.cause,),
-            limit=self._drain_limit if drains else None,
+            limit=self._drain_limit if stage == "drain" else None,
             resume=None if resource is None else resource.leave,
             release=None if owner is None else functools.partial(self._ownership.release, owner),
         )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
+from graceful._core import clock
 from graceful._core.marks import calls_user_code
+from graceful._core.types import EventKind, Outcome, Verdict
 from graceful._hooks.hook import Hook, is_awaitable
 from graceful._loop.tasks import SupervisedTasks
+from graceful._observe.observers import Observers
 from graceful._run.failure_intake import FailureIntake
 
 __all__ = ["SignalHooks"]
@@ -19,11 +24,13 @@ class SignalHooks:
     Args:
         hooks: The `on_signal` hooks, in the order of registration.
         intake: Where it arrives that a hook could not be started.
+        observers: Are told of each run of a hook.
     """
 
-    def __init__(self, hooks: Sequence[Hook], intake: FailureIntake) -> None:
+    def __init__(self, hooks: Sequence[Hook], intake: FailureIntake, observers: Observers) -> None:
         self._hooks = [*hooks]
         self._intake = intake
+        self._observers = observers
         self._noted: deque[signal.Signals] = deque()
         self._pending: dict[Hook, dict[signal.Signals, None]] = {}
 
@@ -65,8 +72,28 @@ class SignalHooks:
             while pending := self._pending[hook]:
                 number = next(iter(pending))
                 del pending[number]
-                result = hook(number)
-                if is_awaitable(result):
-                    await result
+                with self._told(hook, number):
+                    result = hook(number)
+                    if is_awaitable(result):
+                        await result
         finally:
             del self._pending[hook]
+
+    @contextlib.contextmanager
+    def _told(self, hook: Hook, number: signal.Signals) -> Generator[None]:
+        """Tell the observers when a hook begins and how it ends."""
+        began_at, error = clock.now(), None
+        self._observers.tell(EventKind.HOOK_BEGAN, stage="signal", hook=hook.name, signal=number)
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            verdict = Verdict.OK if error is None else Verdict.RAISED
+            if isinstance(error, asyncio.CancelledError):
+                verdict = Verdict.CANCELLED
+            took = clock.now() - began_at
+            outcome = Outcome(hook.name, verdict, hook.where, "signal", began_at, took, error)
+            self._observers.tell(EventKind.HOOK_ENDED, stage="signal", outcome=outcome, signal=number)
+            error = None  # or the exception, its traceback and this frame would keep each other alive

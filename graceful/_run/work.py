@@ -1,6 +1,8 @@
 """
 The work of an app, and its cancellation: main first, then the rest; and jobs in threads, which are waited for.
 
+Child processes are part of the rest: main's `finally` may need them.
+
 On a loop of ours every task is work that nothing acquired has started (see `_loop/ownership`); on somebody else's loop the
 supervised tasks are. The closing of an async generator is no work: it belongs to whatever iterated it.
 """
@@ -8,14 +10,18 @@ supervised tasks are. The closing of an async generator is no work: it belongs t
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
+from graceful._core import clock
+from graceful._core.budget import UNWIND, cancel_until
 from graceful._core.deadline import Deadline
 from graceful._hooks.blocking import BlockingLimit
 from graceful._hooks.stuck import StuckReporter
 from graceful._loop.abandoned import abandoned
 from graceful._loop.cancellation import Cancellation
+from graceful._loop.children import Children, ChildTask
 from graceful._loop.generators import closes_generator
 from graceful._loop.hidden import listed_tasks
 from graceful._loop.jobs import ExecutorJobs
@@ -35,12 +41,16 @@ class Work:
         deadline: Half of what is left of it is the share of a cancellation.
         waiting: The waits of the run.
         tasks: The supervised tasks.
+        children: The child processes.
         ownership: Knows the tasks that belong to something in use.
         cancellation: Cancels tasks and waits for them.
         jobs: The jobs in executors.
         blocking: Is told that cancelled code runs now.
         stuck: Where those are reported that do not end.
         owns_loop: Whether every task of the loop is work, or only the supervised ones.
+
+    Attributes:
+        ends_at: When the time of the cancellation is over, once it has begun.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class Work:
         deadline: Deadline,
         waiting: Waiting,
         tasks: SupervisedTasks,
+        children: Children,
         ownership: Ownership,
         cancellation: Cancellation,
         jobs: ExecutorJobs,
@@ -61,12 +72,14 @@ class Work:
         self._deadline = deadline
         self._waiting = waiting
         self._tasks = tasks
+        self._children = children
         self._ownership = ownership
         self._cancellation = cancellation
         self._jobs = jobs
         self._blocking = blocking
         self._stuck = stuck
         self._owns_loop = owns_loop
+        self.ends_at = math.inf
 
     async def cancel(self, not_before: float) -> None:
         """
@@ -75,7 +88,8 @@ class Work:
         Args:
             not_before: When the time for work to end by itself is over: a critical block has it, too.
         """
-        since, limit = self._deadline.changed_at, max(not_before, self._deadline.half_of_rest())
+        since = self._deadline.changed_at
+        self.ends_at = limit = cancel_until(clock.now(), self._deadline.at, not_before)
         await self._cancel(self._find, first=self._tasks.main, not_before=not_before)
 
         def until() -> float:
@@ -101,26 +115,44 @@ class Work:
 
     async def _cancel(self, find: Any, **options: Any) -> None:
         self._blocking.tasks_were_cancelled()
-        for task in await self._cancellation.cancel(find, self._cut_short, **options):
+        left = await self._cancellation.cancel(find, self._cut_short, **options)
+        if killed := [task for task in left if isinstance(task, ChildTask)]:
+            await self._kill(killed)
+        for task in left.difference(killed):
             self._give_up(task, "did not react to its cancellation, and is abandoned")
             self._cancellation.abandon(task)
+
+    async def _kill(self, children: list[ChildTask]) -> None:
+        for child in children:
+            self._stuck.gave_up(self._tasks.label(child), (), f"did not end by {child.stop}, and is killed")
+            child.kill()
+        over = clock.now() + min(UNWIND, self._deadline.remaining() / 10)
+        if not await self._waiting.wait_done(children, lambda: over):
+            for child in children:
+                self._cancellation.abandon(child)
 
     def unfinished(self) -> list[asyncio.Task[Any]]:
         """Every task that the app waits for or would cancel, main first. For a message, perhaps in another thread."""
         return sorted(self._listed(), key=lambda task: (task is not self._tasks.main, task.get_name()))
 
+    def waited_for(self) -> Tasks:
+        """What a cancellation waits for, also the children that a critical block holds."""
+        return self._find() | self._children.held()
+
     def _listed(self) -> Tasks:
         if not self._owns_loop:
-            return {task for task in self._tasks.running() if not task.done() and task not in abandoned}
-        work = listed_tasks(self._loop)
+            work = {task for task in self._tasks.running() if not task.done()}
+        else:
+            work = listed_tasks(self._loop)
+        work |= self._children.running()
         work.difference_update(abandoned)
         return work
 
     def _find(self) -> Tasks:
         """What is to be cancelled."""
         work = self._listed()
+        work.difference_update(self._children.held(), self._ownership.in_use(work - self._tasks.running()))
         if self._owns_loop:
-            work.difference_update(self._ownership.in_use(work - self._tasks.running()))
             work.difference_update([task for task in work if closes_generator(task)])
         return work
 

@@ -23,12 +23,14 @@ def test_what_is_marked() -> None:
     assert {
         "Hook.__call__",
         "HookRun.carry_out",
+        "Observers._call",
         "ResourceTask._step",
         "Runner._drive",
         "SignalHooks._run",
         "_log",
+        "_write",
     } == names(marks.calls_user_code)
-    assert {"Hook.__call__", "Handle._run"} == names(marks.calls_without_frame)
+    assert {"Hook.__call__", "Handle._run", "Runner._drive"} == names(marks.calls_without_frame)
     assert {"Runner._drive"} == names(marks.stack_starts_here)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,39 @@ def test_delay_from_the_environment_is_part_of_the_grace(monkeypatch: pytest.Mon
 
     with pytest.raises(ValueError, match=r"^drain_delay must be less than .*8 s.* got 8$"):
         App(drain_delay=None)
+
+
+# --- the file for the report -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".svg", ".json", ".txt", ".mmd", ".trace.json", ".SVG"])
+def test_file_for_the_report(ending: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """GRACEFUL_REPORT names a file, from the working directory in which the app was made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRACEFUL_REPORT", f" last{ending}")
+    settings = App()._settings
+    monkeypatch.chdir("/")
+
+    assert str(tmp_path / f"last{ending}") == settings.report_file
+
+
+@pytest.mark.parametrize("text", [None, "", "  "], ids=repr)
+def test_no_file_for_the_report(text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is not set, or set to nothing, asks for no file."""
+    if text is not None:
+        monkeypatch.setenv("GRACEFUL_REPORT", text)
+
+    assert App()._settings.report_file is None
+
+
+@pytest.mark.parametrize("text", ["report", "report.png", "/tmp/", "svg", "report.svg.gz", "1"])
+def test_unknown_ending_of_the_file_for_the_report(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ending that stands for no format is a ValueError with all that do, before anything runs."""
+    monkeypatch.setenv("GRACEFUL_REPORT", text)
+
+    with pytest.raises(ValueError, match=r"^GRACEFUL_REPORT must be a file whose name ends in ") as raised:
+        App()
+    assert f".svg, .trace.json, .json, .txt or .mmd, got {text!r}" in str(raised.value)
 
 
 # --- the name --------------------------------------------------------------------------------------------------------

@@ -2,90 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import re
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from support.pages import Block, Session, blocks_of, session_of, shell_status
 
 README = Path(__file__).parents[2] / "README.md"
-
-
-FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
-
-
-NOT_RUN = re.compile(r"<!-- not run: \S[^>]*-->\s*\Z")
-
-
-HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Block:
-    """
-    A ```python block.
-
-    Attributes:
-        line: Where it is on the page.
-        output: The ```text block behind it: the next fence, in the same section; `None`: there is none.
-        marked: Whether `<!-- not run: reason -->` stands right before it.
-    """
-
-    line: int
-    source: str
-    output: str | None
-    marked: bool
-
-    def __str__(self) -> str:
-        return f"line {self.line}"
-
-
-@dataclass(frozen=True)
-class Session:
-    """
-    What an output block shows. `$ python orders.py` is a command and names the script, `^C` is a key that is pressed,
-    and the number behind `$ echo $?` is the exit status; all else is what the program prints.
-    """
-
-    script: str
-    prints: str
-    status: int | None
-
-
-def blocks_of(page: str) -> list[Block]:
-    fences = [*FENCE.finditer(page)]
-    found = []
-    for fence, behind in zip_longest(fences, fences[1:]):
-        if fence[2] != "python":
-            continue
-        before = page[: fence.start()]
-        output = None
-        if behind is not None and behind[2] == "text" and not HEADING.search(page[fence.end() : behind.start()]):
-            output = textwrap.dedent(behind[3])
-        source = textwrap.dedent(fence[3])
-        found.append(Block(before.count("\n") + 1, source, output, bool(NOT_RUN.search(before))))
-    return found
-
-
-def session_of(output: str) -> Session:
-    script, prints, status = "readme.py", [], None
-    lines = iter(output.splitlines(keepends=True))
-    for line in lines:
-        if line.rstrip() == "$ echo $?":
-            status = int(next(lines))
-        elif command := re.match(r"\$ .*?([\w.-]+\.py)?$", line.rstrip()):
-            script = command[1] or script
-        else:
-            prints.append(line)
-    return Session(script, "".join(prints), status)
-
-
-def shell_status(returncode: int) -> int:
-    return returncode if returncode >= 0 else 128 - returncode
 
 
 BLOCKS = blocks_of(README.read_text())
@@ -96,7 +19,7 @@ def test_the_page_has_programs() -> None:
     assert [block for block in BLOCKS if block.output is not None]
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if not block.marked], ids=str)
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_program_prints_what_the_page_says(block: Block, play: Callable, tmp_path: Path) -> None:
     """A program of the README prints what the block behind it shows, and ends as shown; without output it just runs."""
     session = session_of(block.output or "")
@@ -111,12 +34,6 @@ def test_a_program_prints_what_the_page_says(block: Block, play: Callable, tmp_p
         assert "Traceback" not in ended.err, ended.err
     else:
         assert session.status == shell_status(ended.status), ended.err
-
-
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked], ids=str)
-def test_a_block_that_is_not_run_is_python(block: Block) -> None:
-    """A fragment of the README that is marked as not run is Python all the same; it may await at the top."""
-    compile(block.source, f"README.md:{block.line}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
 
 
 # --- the reading of a page -------------------------------------------------------------------------------------------

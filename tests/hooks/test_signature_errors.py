@@ -339,7 +339,7 @@ def test_on_signal_with_a_coroutine_object(before: list[signal.Signals]) -> None
 @pytest.mark.parametrize("stage", ["startup", "Drain", "", None], ids=repr)
 def test_unknown_stage(stage: Any) -> None:
     """A stage that shutdown hooks do not have is refused with those they have."""
-    with pytest.raises(ValueError, match=r"^stage must be 'cleanup' or 'drain', got ") as raised:
+    with pytest.raises(ValueError, match=r"^stage must be 'cleanup', 'drain' or 'flush', got ") as raised:
         Hooks().on_shutdown(stage=stage)
 
     assert f"got {stage!r}" in str(raised.value)

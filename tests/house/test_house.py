@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import gc
+import importlib
 import inspect
 import os
 import pydoc
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from support.doors import DOORS, door_of
 
 import graceful
 
@@ -24,6 +26,8 @@ import graceful
 PUBLIC = [
     "App",
     "Cause",
+    "Event",
+    "EventKind",
     "Failure",
     "GracefulError",
     "HookError",
@@ -33,6 +37,9 @@ PUBLIC = [
     "Kind",
     "OrderError",
     "Outcome",
+    "Plan",
+    "PlannedHook",
+    "PlannedStep",
     "Report",
     "StateError",
     "Verdict",
@@ -51,8 +58,10 @@ PUBLIC = [
 BROUGHT = {"__future__", "_typing", "copy", "dataclasses", "gc", "graphlib", "keyword", "typing", "typing_extensions"}
 #: The only distribution that has to be installed.
 DEPENDENCIES = {"typing_extensions"}
-#: What is imported with the first run only, to save start-up time in a program that runs nothing.
-LATE_WING = "graceful._run"
+#: What a room needs that only an extra installs; where it is missing, the program does without the room.
+EXTRAS = {"_observe/live_picture": {"rich"}}
+#: What is imported with the first run, or through a door, to save start-up time in a program that needs neither.
+LATE_WINGS = ("graceful._run", *(f"graceful.{door}" for door in DOORS))
 
 HOUSE = Path(graceful.__file__).parent
 ROOMS = sorted(path.relative_to(HOUSE).with_suffix("").as_posix() for path in HOUSE.rglob("*.py"))
@@ -95,7 +104,27 @@ def neighbours(node: ast.AST) -> set[str]:
 
 
 #: Imports that say in a comment that they save start-up time.
-LATE = {"_app": {"_observe.log", "_run.embedded", "_run.run", "_run.runner"}}
+LATE = {
+    "_app": {
+        "_core.deadline",
+        "_loop.critical",
+        "_loop.new_loop",
+        "_process.handlers",
+        "_run.embedded",
+        "_run.planning",
+        "_run.run",
+        "_run.runner",
+    },
+    "_default_app": {"_observe.log"},
+    "__main__": {"_doctor.command", "_plan.command"},
+    "_observe/plan": {"_observe.plan_formats", "_observe.plan_picture"},
+    "_observe/report": {"_observe.formats", "_observe.picture"},
+    "_plan/documents": {"_plan.yaml_loader"},
+    "pytest_plugin": {"_app", "testing", "testing._simulate"},
+    "_observe/live": {"_observe.live_picture"},
+    "_run/run": {"_observe.systemd", "_observe.live_state", "_run.waits"},
+    "_run/view": {"_observe.live", "_observe.live_state"},
+}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -122,16 +151,40 @@ def test_imports_are_written_out(room: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_nothing_comes_from_outside(room: str) -> None:
-    """The package needs the standard library, itself and its one dependency."""
+    """The package needs the standard library, itself and its one dependency; a door what it is a door to, besides."""
     roots = {name.split(".")[0] for name in imported(tree(room))}
+    further = DOORS.get(door_of(room), set()) | EXTRAS.get(room, set())
 
-    assert set() == roots - sys.stdlib_module_names - {"graceful"} - DEPENDENCIES
+    assert set() == roots - sys.stdlib_module_names - {"graceful"} - DEPENDENCIES - further
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_are_private(room: str) -> None:
-    """Only `graceful` itself is for users: every folder and every file beside it begins with an underscore."""
-    assert room.startswith("_")
+    """Only `graceful` itself and its doors are for users: every other folder and file begins with an underscore."""
+    door = door_of(room)
+
+    assert room.startswith("_") or room == door or room.removeprefix(f"{door}/").startswith("_")
+
+
+#: The doors that are imported by users.
+PUBLIC_DOORS = [door for door in DOORS if not door.startswith("_")]
+
+
+@pytest.mark.parametrize("door", PUBLIC_DOORS)
+def test_public_names_of_a_door_are_documented(door: str) -> None:
+    """So is each name that a door shows, with the methods of its classes; and a class is shown as belonging to the door."""
+    module = importlib.import_module(f"graceful.{door}")
+    public = {name: getattr(module, name) for name in module.__all__}
+    classes = [each for each in public.values() if isinstance(each, type)]
+    methods = {
+        f"{each.__name__}.{name}": inspect.unwrap(value) if callable(value) else value
+        for each in classes
+        for name, value in vars(each).items()
+        if not name.startswith("_") and isinstance(value, (FunctionType, property, classmethod))
+    }
+
+    assert [] == [name for name, each in {"module": module, **public, **methods}.items() if "" == written(each)]
+    assert [f"graceful.{door}"] * len(classes) == [each.__module__ for each in classes]
 
 
 # --- the shop window ---------------------------------------------------------------------------------------------------
@@ -147,10 +200,10 @@ def test_the_shop_window() -> None:
 
 
 def test_nothing_else_is_shown() -> None:
-    """Besides it, the package has rooms, and names with an underscore."""
-    shown = {name for name in vars(graceful) if not name.startswith("_")}
+    """Besides it, the package has doors, which show once they are imported, rooms, and names with an underscore."""
+    shown = {name for name in vars(graceful) if not name.startswith(("_", "@"))}  # pytest rewrites what has a plugin
 
-    assert {*PUBLIC} == shown
+    assert {*PUBLIC} == shown - {*DOORS}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -226,7 +279,7 @@ def test_what_the_import_brings() -> None:
 
     assert "graceful._app" in brought
     assert set() == {name for name in brought if name.split(".")[0] != "graceful"} - BROUGHT
-    assert set() == {name for name in brought if name.startswith(LATE_WING)}
+    assert set() == {name for name in brought if name.startswith(LATE_WINGS)}
 
 
 @pytest.mark.parametrize("name", methods())

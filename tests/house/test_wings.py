@@ -8,16 +8,19 @@ import graphlib
 from pathlib import Path
 
 import pytest
+from support.doors import DOORS, door_of
 
 import graceful
 
-#: From the top down. Wings in one row know nothing of each other.
+#: From the top down. Wings in one row know nothing of each other. The doors are above them: see `support.doors`.
 WINGS = [["_run"], ["_hooks"], ["_loop", "_observe"], ["_process"], ["_core"]]
 
 PACKAGE = Path(graceful.__file__).parent
 FLOOR = {wing: floor for floor, row in enumerate(reversed(WINGS)) for wing in row}
 #: Every room, as `wing/room`; what lies outside the wings by its file's name.
 ROOMS = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
+#: The doors that are folders.
+HALLS = [door for door in DOORS if f"{door}/__init__" in ROOMS]
 
 
 @functools.cache
@@ -33,7 +36,8 @@ def imports_of(room: str) -> frozenset[str]:
     named = {
         name.removeprefix("graceful.").replace(".", "/") for name in found if name.split(".")[0] in ("graceful", "")
     }
-    return frozenset(named & {*ROOMS} - {room})
+    packages = {f"{name}/__init__" for name in named}  # `from graceful.testing import explore`
+    return frozenset((named | packages) & {*ROOMS} - {room})
 
 
 def wing_of(room: str) -> str:
@@ -41,13 +45,27 @@ def wing_of(room: str) -> str:
 
 
 def test_every_folder_is_a_wing() -> None:
-    """The order above names the folders that there are; a new one gets its place there."""
+    """The order above names the folders that there are, but for doors; a new one gets its place there."""
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
 
-    assert folders == {*FLOOR}
+    assert folders == {*FLOOR, *HALLS}
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if wing_of(room)])
+def test_every_door_is_there() -> None:
+    """The list of the doors names no folder or file that there is not."""
+    assert [*DOORS] == [door for door in DOORS if door in ROOMS or door in HALLS]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_imports_a_door(room: str) -> None:
+    """A door is opened from outside only: neither a wing nor `App` nor `__init__` imports one, and a door only those below it."""
+    door = door_of(room)
+    below = [*DOORS][[*DOORS].index(door) :] if door is not None else []
+
+    assert set() == {other for other in imports_of(room) if door_of(other) not in (None, *below)}
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if wing_of(room) in FLOOR])
 def test_imports_run_down_between_wings(room: str) -> None:
     """A room imports from its own wing and from lower ones, and never what lies above the wings."""
     floor = FLOOR[wing_of(room)]
@@ -56,7 +74,7 @@ def test_imports_run_down_between_wings(room: str) -> None:
     assert set() == {other for other in others if FLOOR.get(wing_of(other), len(FLOOR)) >= floor}
 
 
-@pytest.mark.parametrize("wing", FLOOR)
+@pytest.mark.parametrize("wing", [*FLOOR, *HALLS])
 def test_imports_run_down_inside_a_wing(wing: str) -> None:
     """The imports inside a wing have an order: no two rooms import each other, by whatever detour."""
     graph = {
@@ -67,10 +85,12 @@ def test_imports_run_down_inside_a_wing(wing: str) -> None:
 
 
 def test_the_map_names_every_room() -> None:
-    """CONTRIBUTING.md has each room in the row of its wing."""
+    """CONTRIBUTING.md has each room in the row of its wing or door; a door that is a file has a row, too."""
     page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = {wing: next(line for line in page.splitlines() if line.startswith(f"| `{wing}/` |")) for wing in FLOOR}
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    rows = {wing: next(line for line in lines if line.startswith(f"| `{wing}/` |")) for wing in [*FLOOR, *HALLS]}
 
+    assert [] == [door for door in {*DOORS} - {*HALLS} if not any(line.startswith(f"| `{door}` |") for line in lines)]
     rooms = [room for room in ROOMS if wing_of(room) and not room.endswith("__init__")]
     assert [] == [room for room in rooms if f"`{room.partition('/')[2]}`" not in rows[wing_of(room)]]
 
@@ -80,6 +100,8 @@ def test_the_imports_are_found() -> None:
     assert "_core/clock" in imports_of("_process/watchdog")
     assert "_core/deadline" in imports_of("_process/watchdog")
     assert "_run/runner" in imports_of("_app")
+    assert "_doctor/command" in imports_of("__main__")
+    assert "testing/__init__" in imports_of("pytest_plugin")
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != "_core/clock"])
@@ -126,7 +148,7 @@ def test_a_room_says_what_it_is_for(room: str) -> None:
 def test_nothing_is_planted_on_other_objects(room: str) -> None:
     """An object's attributes are set by its own methods: what it works with comes in by its constructor."""
     allowed = {"sys.excepthook", "holder.it", "_public.__module__", "task._log_destroy_pending", "raised.__context__",
-               "self.error.__context__", "loop._signal_handlers"}  # fmt: skip
+               "self.error.__context__", "loop._signal_handlers", "loop._ready"}  # fmt: skip
     planted = {
         ast.unparse(target)
         for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8")))

@@ -133,3 +133,51 @@ def test_a_resource_that_sleeps_delays_nothing():
 
     run_virtually(main)
     assert took[0] < 1
+
+
+def test_a_loop_that_ignores_the_result_does_not_spin():
+    """`while True: ... await app.sleep(1)` goes on at its pace until it is cancelled, and does not become a busy loop."""
+    app, attempts = App("retries", grace=7), []
+
+    async def retry():
+        while True:
+            attempts.append(asyncio.get_running_loop().time())
+            await app.sleep(1)
+
+    async def main():
+        async with app:
+            app.create_task(retry())
+            await asyncio.sleep(1.5)
+
+    run_virtually(main)
+    since = [at - attempts[0] for at in attempts]
+    # At 1.5 s it is woken, and goes on at once; it is cancelled after half of the grace.
+    assert pytest.approx([0, 1, 1.5, 2.5, 3.5, 4.5], abs=0.01) == since
+
+
+def test_a_second_wait_for_the_shutdown_returns_at_once(app):
+    """wait_stopping() and an infinite sleep() say that the shutdown has begun, as often as they are asked."""
+    seen = []
+
+    async def main():
+        await app.sleep(0)  # so that it may end by itself
+        app.stop()
+        for _ in range(3):
+            await app.wait_stopping()
+            seen.append(await app.sleep(math.inf))
+
+    app.run(main)
+    assert [False] * 3 == seen
+
+
+@pytest.mark.parametrize("delay", [-0.001, -math.inf, 0])
+def test_sleep_into_the_past(app, delay):
+    """`app.sleep(next_at - now)` a little late returns True after an iteration of the loop, as asyncio.sleep() does."""
+    seen = []
+
+    async def main():
+        asyncio.get_running_loop().call_soon(seen.append, "others")
+        seen.append(await app.sleep(delay))
+
+    app.run(main)
+    assert ["others", True] == seen

@@ -113,3 +113,49 @@ def test_an_app_that_runs_in_a_hook_of_another(app, entrance):
     app.run(main)
     assert [Verdict.OK] == [outcome.verdict for outcome in app.report.outcomes]
     assert [Verdict.TIMED_OUT] == [outcome.verdict for outcome in other.report.outcomes]
+
+
+PART = """
+service = App("service", grace=3)
+part = App("part", grace=30)
+
+@service.on_shutdown
+def close():
+    say("service closed")
+
+@part.on_shutdown
+def last():
+    say("last")
+
+@part.on_shutdown
+async def first():
+    say("first", part.remaining() < 3)
+    await asyncio.sleep(60)
+
+async def main():
+    async with part:
+        say("up")
+        if "stop" in sys.argv:
+            part.stop()
+        await asyncio.sleep(60)
+
+service.run(main, loop_factory=LOOP)
+"""
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_part_has_no_more_time_than_the_whole(program, loop):
+    """Its grace is longer than the other app's: its hooks run all the same, each within the time for work."""
+    ended = program(PART, loop=loop).wait_for("up").send(signal.SIGTERM).end()
+    assert ["up", "first True", "last", "service closed"] == ended.lines, ended.err
+    assert "first timed out" in ended.err
+    assert ended.took < 3.5
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_part_that_is_cleaning_up_gets_less_time(program, loop):
+    """The other app shuts down while a hook of the part runs, which had 30 s: from then on it has the time for work."""
+    running = program(PART.replace("part.remaining() < 3", "part.remaining() > 3"), loop=loop, args=["stop"])
+    ended = running.wait_for("first True").send(signal.SIGTERM).end()
+    assert ["up", "first True", "last", "service closed"] == ended.lines, ended.err
+    assert ended.took < 3.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import threading
@@ -121,6 +122,12 @@ def test_an_aiohttp_server(stop_amid, loop):
     assert EXPECTED == (ended.status, ended.lines, ended.err)
 
 
+#: A task of grpc.aio itself waits until its C core says that the call is closed. If that comes later than `server.stop()` returns,
+#: whatever cancels what is left, `asyncio.run` among them, makes it print this.
+GRPC_IS_TOLD_LATE = re.compile(
+    r"Traceback .*\n  File .* in grpc\._cython\.cygrpc\._schedule_rpc_coro\n.*CancelledError\n"
+)
+
 #: Asks in a process of its own: the threads of gRPC do not go together with the forks of other tests.
 GRPC_CLIENT = """
 import grpc
@@ -140,7 +147,7 @@ def test_a_grpc_server(stop_amid, program, loop):
     answers, ended = stop_amid(GRPC, loop, ask)
 
     assert ["answer\n"] == answers
-    assert EXPECTED == (ended.status, ended.lines, ended.err)
+    assert EXPECTED == (ended.status, ended.lines, GRPC_IS_TOLD_LATE.sub("", ended.err))
 
 
 STREAMS = """

@@ -101,6 +101,7 @@ finally:
 COMMANDS = {
     "uvicorn": ["uvicorn", "site_here:site", "--log-level", "error", "--fd"],
     "hypercorn": ["hypercorn", "site_here:site", "--workers", "0", "--bind"],
+    "hypercorn with workers": ["hypercorn", "site_here:site", "--bind"],
 }
 
 
@@ -151,10 +152,26 @@ def test_a_stream_is_told_at_once(program, listening, server, path, loop):
     assert [] == [line for line in ended.err.splitlines() if "Running on" not in line]
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("server", ["uvicorn in a background task", "uvicorn in main"])
+def test_a_stream_is_told_by_ctrl_c(program, listening, server, loop):
+    """So it is at Ctrl-C, where the server has taken the signals from an app that owns them: the shell sees SIGINT."""
+    pytest.importorskip("uvicorn")
+    fd, port = listening.fileno(), listening.getsockname()[1]
+    running = program(STREAM + SERVE[server], loop=loop, args=[str(fd)], pass_fds=[fd])
+    stream = Stream(port, "/sleep").until(b"begun;")
+    running.send(signal.SIGINT)
+    assert b"stopping" in stream.rest()
+    ended = running.end()
+    assert ended.took < 3
+    assert ["cause signal SIGINT", "drained", "pool closed"] == sorted(ended.lines), ended.err
+    assert (-signal.SIGINT, "") == (ended.status, ended.err)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_under_the_command_line(tmp_path, listening, command):
-    """The same under `python -m uvicorn`, and `python -m hypercorn` where that serves in its own process."""
-    pytest.importorskip(command)
+    """The same under `python -m uvicorn`, and `python -m hypercorn`, in its own process and in a worker."""
+    pytest.importorskip(command.split()[0])
     (tmp_path / "site_here.py").write_text(PRELUDE + STREAM)
     fd, port = listening.fileno(), listening.getsockname()[1]
     bind = str(fd) if command == "uvicorn" else f"fd://{fd}"

@@ -239,3 +239,24 @@ with asyncio.Runner(loop_factory=LOOP) as runner: runner.run(main())
     assert (1, ["last"]) == (ended.status, ended.lines), ended.err
     assert "block timed out after" in ended.err
     assert ended.took < GRACE + 2
+
+
+@pytest.mark.parametrize("call", ["call_soon(time.sleep, 60)", "call_later(0.01, lock.acquire)"])
+def test_a_function_in_c_that_the_loop_calls_itself(program, loop, call):
+    """A callback that has no frame is unblocked and named; on uvloop the loop has none, either."""
+    main = (
+        'async def main():\n    say("ready")\n    lock = threading.Lock()\n    lock.acquire()\n'
+        f"    asyncio.get_running_loop().{call}\n    await asyncio.sleep(60)"
+    )
+    ended = program(source(main=main), loop=loop).wait_for("ready").send(signal.SIGTERM).end()
+    assert (-15, ["ready", "first", "last"]) == (ended.status, ended.lines), ended.err
+    assert "blocked the loop, and was unblocked after" in ended.err
+    assert ("sleep" if "sleep" in call else "acquire") in ended.err
+    assert ended.took < GRACE + 1
+
+
+def test_an_idle_loop_is_not_taken_for_a_blocked_one(program, loop):
+    """While a hook waits for most of the grace, the loop idles in its own frame: nothing is interrupted."""
+    hook = "@app.on_shutdown\nasync def waits():\n    await asyncio.sleep(1.6)\n    say('waited')"
+    ended = program(source(hook, grace=4), loop=loop).wait_for("ready").send(signal.SIGTERM).end()
+    assert (-15, ["ready", "first", "waited", "last"], "") == (ended.status, ended.lines, ended.err)

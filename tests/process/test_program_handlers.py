@@ -139,6 +139,52 @@ def test_a_sigterm_that_main_has_taken_is_announced(program, loop, way):
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("way", TAKE)
+def test_a_ctrl_c_of_what_has_sigterm_too(program, loop, way):
+    """One handler for SIGINT and SIGTERM stops the program by both, as a server's does: SIGINT is announced as well."""
+    if (loop, way) == ("uvloop", "add_signal_handler"):
+        pytest.skip("uvloop does not show what handles a signal")
+    source = """
+    async def main():
+        def stop(): say("handled")
+        def on_stop(*_): stop()
+        handler = on_stop if WAY == "signal.signal" else stop
+        for number in signal.SIGINT, signal.SIGTERM:
+            take(number, handler)
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGINT)
+        say("slept", await app.sleep(60), "stopping", app.stopping)
+        return "worked on"
+    say(app.run(main, loop_factory=LOOP))
+    say(app.report.cause.signal.name, app.report.exit_status)
+    """
+    take = f"WAY = {way!r}" + _take(way).replace("lambda *_: function()", "function")
+    ended = _program(program, source, loop, take).end()
+    assert "handled" in ended.lines, ended.err
+    seen = [line for line in ended.lines if line != "handled"]
+    assert ["slept False stopping True", "drained True", "closed", "worked on", "SIGINT 0"] == seen, ended.err
+    assert (0, "") == (ended.status, ended.err)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("way", TAKE)
+def test_a_ctrl_c_of_its_own(program, loop, way):
+    """A handler for SIGINT beside another one for SIGTERM cancels what it likes: the app is not told, and goes on."""
+    source = """
+    async def main():
+        cancelled = asyncio.Event()
+        take(signal.SIGTERM, lambda: None)
+        take(signal.SIGINT, cancelled.set)
+        os.kill(os.getpid(), signal.SIGINT)
+        await cancelled.wait()
+        say("slept", await app.sleep(0.2), "stopping", app.stopping)
+    app.run(main, loop_factory=LOOP)
+    """
+    ended = _program(program, source, loop, _take(way)).end()
+    assert ["slept True stopping False", "drained True", "closed"] == ended.lines, ended.err
+    assert (0, "") == (ended.status, ended.err)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("way", TAKE)
 def test_the_taker_is_named(program, loop, way):
     """If the signal has not led to a shutdown after 2 s, one warning says who has it and what to do."""
     source = """
@@ -158,8 +204,9 @@ def test_the_taker_is_named(program, loop, way):
     who = "on_term (program0.py:"
     if (loop, way) == ("uvloop", "add_signal_handler"):  # which does not show it
         who = "a handler set with loop.add_signal_handler()"
-    assert warning.startswith(f"shop does not shut down by SIGTERM, because {who}")
-    assert warning.endswith("handles it: call app.stop() there, or leave the signal to the app")
+    cure = "if that does not end the program, call app.stop() there, or leave the signal to the app"
+    assert warning.startswith(f"shop still runs 2 s after SIGTERM, which {who}")
+    assert warning.endswith(f" handles: {cure}")
 
 
 @pytest.mark.parametrize("loop", LOOPS)

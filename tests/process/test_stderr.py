@@ -56,3 +56,35 @@ def test_a_full_pipe_on_stdout(program, loop):
     ended = program(text, loop=loop).wait_for("ready").send(signal.SIGTERM).end(timeout=8)
     assert ended.status in (-15, 70), ended.err
     assert ended.took < 1 + 1
+
+
+#: Descriptor 2 is a file from here on, and passes for the journal.
+JOURNAL = """
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)
+os.environ["JOURNAL_STREAM"] = f"{os.fstat(2).st_dev}:{os.fstat(2).st_ino}"
+"""
+
+
+def test_priorities_in_the_journal(program, loop, tmp_path):
+    """Where stderr is the journal, each line has its priority: a warning's, and that of the last words."""
+    text = JOURNAL + "app = App('orders', grace=1)\napp.on_shutdown(timeout=5)(lambda: None)\n"
+    text += MAIN.format(body=DEAF["a query"]) + "app.run(main, loop_factory=LOOP)\n"
+    ended = program(text, loop=loop, args=[str(tmp_path / "journal")]).wait_for("ready").send(signal.SIGTERM).end(8)
+    warning, *last_words = (tmp_path / "journal").read_text().splitlines()
+
+    assert 70 == ended.status
+    assert warning.startswith("<4>") and "orders" in warning
+    assert last_words[0].startswith("<2>orders did not end within 1 s")
+    assert {"<2>"} == {line[:3] for line in last_words}
+
+
+def test_no_priorities_elsewhere(program, loop, tmp_path):
+    """If the variable is inherited, and stderr leads elsewhere, no line has one; nor if logging is configured."""
+    text = "app = App('orders', grace=1)\napp.on_shutdown(timeout=5)(lambda: None)\napp.run(asyncio.sleep(0))"
+    journal = tmp_path / "journal"
+
+    elsewhere = program(text, loop=loop, env={"JOURNAL_STREAM": "8:1"}).end()
+    program(JOURNAL + "import logging; logging.basicConfig()\n" + text, loop=loop, args=[str(journal)]).end()
+
+    assert elsewhere.err.startswith("the shutdown of orders")
+    assert journal.read_text().startswith("WARNING:graceful:the shutdown of orders")

@@ -382,6 +382,47 @@ def test_the_policys_loop(factory):
     assert set_by_runner == set_by_us
 
 
+UNSOUND = pytest.mark.skipif(
+    sys.version_info < (3, 13), reason="an isolated subinterpreter has no threads in 3.11, and corrupts memory in 3.12"
+)
+
+
+@pytest.mark.parametrize("isolated", [False, pytest.param(True, marks=UNSOUND)])
+def test_in_a_subinterpreter(program, isolated):
+    """Where no signal handler can be set, in what is the main thread of a subinterpreter, an app runs without one."""
+    ended = program(
+        f"""
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters  # before 3.13
+        if sys.version_info >= (3, 13):
+            made = interpreters.create("isolated" if {isolated} else "legacy")
+        else:
+            made = interpreters.create(isolated={isolated})
+        run = getattr(interpreters, "exec", None) or interpreters.run_string
+        failed = run(made, '''if True:
+            import asyncio, graceful
+            app = graceful.App(grace=3)
+            @app.on_shutdown
+            async def close():
+                await asyncio.sleep(0)
+                print("closed", flush=True)
+            async def main():
+                await asyncio.to_thread(print, "main", flush=True)
+            app.run(main)
+            async def block():
+                async with app:
+                    await main()
+            asyncio.run(block())
+        ''')
+        say(failed)
+        interpreters.destroy(made)
+        """
+    ).end()
+    assert (0, ["main", "closed", "main", "closed", "None"], "") == (ended.status, ended.lines, ended.err)
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="child watchers went with 3.14")
 def test_a_child_watcher_of_the_program(program):
     """A child watcher that must be attached to the loop is, as under `asyncio.run`."""
@@ -398,3 +439,25 @@ def test_a_child_watcher_of_the_program(program):
     ).end()
 
     assert (0, ["child 0"], "") == (ended.status, ended.lines, ended.err)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_another_loop_that_main_tries_to_run(program, loop):
+    """It is refused, as under `asyncio.run`, and the cleanup runs, although Python may have forgotten the running loop."""
+    ended = program(
+        """
+        @graceful.on_shutdown
+        async def hook():
+            await asyncio.sleep(0)
+            say("hook", asyncio.get_running_loop() is not None)
+        async def main():
+            other = asyncio.new_event_loop()
+            try: other.run_forever()
+            except RuntimeError: say("refused")
+            finally: other.close()
+        graceful.run(main(), loop_factory=LOOP)
+        """,
+        loop=loop,
+    ).end()
+
+    assert (0, ["refused", "hook True"], "") == (ended.status, ended.lines, ended.err)

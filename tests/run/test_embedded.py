@@ -316,3 +316,22 @@ def test_a_guest_leaves_the_signal_handlers_alone(loop):
         runner.run(main())
     assert [seen[0]] * 2 == [seen[0], seen[-1]]
     assert [interrupt[0]] * 3 == interrupt
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_block_closes_the_loops_async_generators(program, loop):
+    """`loop.shutdown_asyncgens()` inside the block returns: it does not wait for the app, which waits for the block."""
+    ended = program(
+        """
+        app = App(grace=3)
+        app.on_shutdown(lambda: say("closed"))
+        async def main():
+            async with app:
+                await asyncio.get_running_loop().shutdown_asyncgens()
+                say("went on")
+        with asyncio.Runner(loop_factory=LOOP) as runner:
+            runner.run(main())
+        """,
+        loop=loop,
+    ).end(timeout=20)
+    assert (0, ["went on", "closed"], "") == (ended.status, ended.lines, ended.err)

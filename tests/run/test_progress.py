@@ -120,7 +120,12 @@ def test_a_background_task_that_returned_is_told(program, loop):
 @pytest.mark.parametrize("loop", LOOPS)
 def test_the_last_background_task_is_a_warning(program, loop):
     """Where no main and nothing supervised is left to do any work, it is a WARNING."""
-    source = "threading.Timer(0.3, app.stop).start()\napp.run(loop_factory=LOOP)"
+    source = """
+@app.on_startup
+def stop_later():
+    asyncio.get_running_loop().call_later(0.3, app.stop)
+app.run(loop_factory=LOOP)
+"""
     lines = program(RETURNS + source, loop=loop).end().lines
     assert 1 == len([line for line in lines if re.fullmatch(f"WARNING {ENDED}", line)]), lines
 
@@ -137,3 +142,41 @@ app.run(loop_factory=LOOP)
 """
     lines = program(RETURNS + source, loop=loop).end().lines
     assert 1 == len([line for line in lines if re.fullmatch(f"INFO {ENDED}", line)]), lines
+
+
+@pytest.mark.parametrize("dealt_with", [False, True])
+def test_a_background_task_that_failed(program, dealt_with):
+    """Its failure stops the program, so it does not go on; where a hook deals with that, it does."""
+    source = f"""
+@app.on_exception
+def deal_with(failure):
+    threading.Timer(0.1, app.stop).start()
+    return {dealt_with}
+
+@app.background
+async def fails():
+    raise OSError("lost")
+
+async def main(): await asyncio.sleep(60)
+app.run(main, loop_factory=LOOP)
+"""
+    lines = program(RETURNS + source).end().lines
+    assert dealt_with == any("background task fails" in line and "goes on" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_drain_delay(program, loop):
+    """As long as it goes on serving, nothing is waited for, and so no task is named."""
+    source = """
+    app = App("orders", grace=20, drain_delay=2.5)
+    @app.background
+    async def consume():
+        say("up")
+        await asyncio.sleep(60)
+    app.run(loop_factory=LOOP)
+    """
+    ended = program(source, loop=loop).wait_for("up").send(signal.SIGTERM).end()
+    first, closing = ended.err.splitlines()
+    serving = r"serving for another 0\.[1-5] s \(drain_delay\)"
+    assert re.fullmatch(rf"orders is still shutting down \(SIGTERM\), 1[78]\.\d s left: {serving}", first)
+    assert re.fullmatch(r"orders has shut down, after 2\.[5-9] s", closing)

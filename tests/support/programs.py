@@ -31,6 +31,16 @@ def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 """
 
+#: Runs the script that is its argument, with `LOOP` for each `App.run` in it; uvicorn takes uvloop if it can be imported.
+ON_LOOP = """\
+import functools, runpy
+if LOOP is None:
+    sys.modules["uvloop"] = None
+App.run = functools.partialmethod(App.run, loop_factory=LOOP)
+sys.path[0] = os.path.dirname(sys.argv[1])
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
 
 @dataclass
 class Ended:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 from typing import Any, assert_type
 
 from check_decorators import (
@@ -75,6 +77,9 @@ def check_run() -> None:
 async def check_running() -> None:
     assert_type(app.create_task(async_int(), name="task", drain=True), asyncio.Task[int])
     assert_type(await app.create_task(async_int()), int)
+    child = await app.create_subprocess_exec("sort", b"-r", Path("in.txt"), stdout=PIPE, stop=signal.SIGINT, cwd="/")
+    assert_type(child, asyncio.subprocess.Process)
+    assert_type(await app.create_subprocess_shell("sort | head", PIPE, drain=True), asyncio.subprocess.Process)
     assert_type(app.stopping, bool)
     assert_type(app.remaining(), float)
     assert_type(await app.sleep(5), bool)
@@ -98,6 +103,9 @@ async def check_running() -> None:
     app.create_task(async_int)  # type: ignore[arg-type]
     app.create_task(sync_int())  # type: ignore[arg-type]
     app.create_task(async_int(), drain="yes")  # type: ignore[arg-type]
+    await app.create_subprocess_exec(["sort", "-r"])  # type: ignore[arg-type]
+    await app.create_subprocess_exec("sort", stop="TERM")  # type: ignore[arg-type]
+    await app.create_subprocess_shell("sort", drain=1.5)  # type: ignore[arg-type]
     app.critical(5)  # type: ignore[arg-type]
     app.stopping()  # type: ignore[operator]
     app.stopping = True  # type: ignore[misc]

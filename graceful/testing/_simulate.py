@@ -1,0 +1,464 @@
+"""`simulate`: one run of an app in virtual time, with simulated signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import heapq
+import math
+import signal
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from typing_extensions import override
+
+from graceful._app import App
+from graceful._core.asyncio_private import abandon_silently, coroutine_of, handle_code
+from graceful._core.errors import Interrupted
+from graceful._core.frames import THREAD_PREFIX, await_chain
+from graceful._core.instances import instances_of, with_subclasses
+from graceful._core.marks import is_own_code
+from graceful._core.types import Event, EventKind
+from graceful._loop.abandoned import abandon, forget_abandoned
+from graceful._observe.log import is_silent
+from graceful._process.exit import ProcessEnded, status_of_exit
+from graceful.testing._result import KILLED, Result
+from graceful.testing._simulated_process import SimulatedProcess
+from graceful.testing._virtual_clock import virtual_time
+from graceful.testing._virtual_loop import Happenings, NothingToWaitFor, StillRunning, VirtualLoop
+
+__all__ = ["Action", "Entrance", "Main", "Simulation", "simulate"]
+
+Main: TypeAlias = Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]] | None
+Action: TypeAlias = int | Callable[[], object]
+T = TypeVar("T")
+Entrance: TypeAlias = Literal["run", "block", "lifespan"]
+
+#: Seconds that tasks have to end in which the owner of the loop has cancelled.
+_LAST = 60
+
+#: What the owner of the loop handles: nobody, `asyncio.run`, a server.
+_OWNED: dict[str, frozenset[signal.Signals]] = {
+    "run": frozenset(),
+    "block": frozenset({signal.SIGINT}),
+    "lifespan": frozenset({signal.SIGINT, signal.SIGTERM}),
+}
+
+
+def simulate(
+    app: App | None,
+    main: Main = None,
+    *,
+    at: Mapping[float, Action] | None = None,
+    entrance: Entrance = "run",
+    until: float = 86_400.0,
+) -> Result:
+    """
+    Run an app in virtual time, with simulated signals.
+
+    An hour passes at once: timers of asyncio and of the app fire in their order, and nothing waits for them. While a thread
+    or a child process works, time passes as it does outside. It runs in a thread of its own, and nothing of the process is
+    touched. What blocks (`time.sleep`) blocks for real, and is not unblocked.
+
+    Args:
+        app: The app; `None`: main enters one itself.
+        main: As for `App.run`; for `block` and `lifespan` what runs inside.
+        at: What happens when, in virtual seconds: a signal, or a function that is called in the loop.
+        entrance: `run`: `app.run(main)`. `block`: `async with app:` under `asyncio.run`. `lifespan`: `app.lifespan` under a
+            server, which handles SIGINT and SIGTERM, waits until main has ended, and then leaves.
+        until: Virtual seconds, a day by default, after which a program that still runs is an error. So are a million steps.
+
+    Returns:
+        What happened. What the program raised is in there; it is not raised.
+
+    Raises:
+        NothingToWaitFor: The program waits, and nothing will happen.
+        StillRunning: It has not ended in time.
+        TypeError: An argument of the wrong type.
+        ValueError: A time is negative or not finite; there is no such signal or entrance.
+    """
+    actions = _check(app, main, at, entrance)
+    simulation = Simulation(app, main, actions, entrance, until=_time(until))
+    return in_thread(simulation.run)
+
+
+def in_thread(function: Callable[[], T]) -> T:
+    """Call it in a thread of its own, which has no running loop and no signals, and wait for what it returns or raises."""
+    came_of_it: list[Any] = []  # the value and the error
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            came_of_it.extend((context.run(function), None))
+        except BaseException as error:
+            came_of_it.extend((None, error))
+
+    thread = threading.Thread(target=call, name="simulation", daemon=True)
+    thread.start()
+    thread.join()
+    value, error = came_of_it
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error, came_of_it  # or the exception, its traceback and this frame would keep each other alive
+    return value  # type: ignore[no-any-return]
+
+
+def _check(app: object, main: object, at: Mapping[float, Any] | None, entrance: str) -> list[tuple[float, Action]]:
+    if app is not None and not isinstance(app, App):
+        raise TypeError(
+            f"simulate() takes an App, or None where main enters one, got {app!r}: write simulate(app, main)"
+        )
+    if app is None and main is None:
+        raise TypeError("simulate() takes an app, a main, or both, got neither")
+    if entrance not in _OWNED:
+        raise ValueError(f"entrance must be one of {', '.join(_OWNED)}, got {entrance!r}")
+    return [(_time(when), _action(what)) for when, what in (at or {}).items()]
+
+
+def _time(when: Any) -> float:
+    if isinstance(when, bool) or not isinstance(when, (int, float)):
+        raise TypeError(f"at= has the times in seconds as its keys, got {when!r}: write at={{1.5: signal.SIGTERM}}")
+    if not 0 <= when < math.inf:
+        raise ValueError(f"at= has finite times from 0 on, got {when!r}")
+    return float(when)
+
+
+def _action(what: Any) -> Action:
+    if callable(what):
+        return what  # type: ignore[no-any-return]
+    if isinstance(what, bool) or not isinstance(what, int):
+        raise TypeError(f"at= has signals or functions as its values, got {what!r}: write at={{1.5: signal.SIGTERM}}")
+    try:
+        return signal.Signals(what)
+    except ValueError:
+        raise ValueError(f"at= has a signal that this platform does not know: {what}") from None
+
+
+#: Steps after which a program does not end: seconds of real time.
+_MOST_STEPS = 1_000_000
+
+
+class Simulation(Happenings):
+    """
+    One run.
+
+    Args:
+        app: The app; `None`: main enters one itself.
+        main: What it runs.
+        actions: What happens when.
+        entrance: How it is entered.
+        on_step: Called before each step of the loop, with the simulation and the handle; `None`: nothing is.
+        until: Virtual seconds after which it has not ended in time.
+
+    Attributes:
+        loop: The loop.
+        app: The app.
+        main: The task of main, once there is one and the loop is not the app's own.
+        steps: How many steps the loop has taken.
+    """
+
+    def __init__(
+        self,
+        app: App | None,
+        main: Main,
+        actions: list[tuple[float, Action]],
+        entrance: Entrance = "run",
+        on_step: Callable[[Simulation, Any], None] | None = None,
+        until: float = math.inf,
+    ) -> None:
+        self.app = app
+        self.main: asyncio.Task[Any] | None = None
+        self.steps = 0
+        self._main = main
+        self._entrance: Entrance = entrance if app is not None else "block"
+        self._due = [(when, order, action) for order, (when, action) in enumerate(actions)]
+        heapq.heapify(self._due)
+        self._on_step = on_step
+        self._until = until
+        self._process = SimulatedProcess(self._owner_hears, _OWNED[self._entrance])
+        self._events: list[Event] = []
+        self._told_to_stop: asyncio.Event | None = None
+        self._ended: ProcessEnded | None = None
+        self._error: NothingToWaitFor | StillRunning | None = None
+        self._interrupts = 0
+        self._held: list[asyncio.Task[Any]] = []
+
+    # --- what happens from outside ---------------------------------------------------------------------------------
+
+    @override
+    def next_at(self) -> float:
+        at = self._due[0][0] if self._due else math.inf
+        return min(at, self._process.expires_at())
+
+    @override
+    def happen(self) -> None:
+        now = self.loop.now
+        while self._due and self._due[0][0] <= now:
+            self.act(heapq.heappop(self._due)[2])
+        if self._process.expires_at() <= now:
+            self._process.expire()
+
+    def _never_ends(self) -> BaseException:
+        why = f"the program still runs after {self.loop.now:g} virtual seconds and {self.steps} steps"
+        cure = "give it something that ends it, simulate(..., at={1.5: signal.SIGTERM}), or more time, until="
+        return self._stop_with(StillRunning(f"{why}: {cure}. It waits in:{self._waiting()}"))
+
+    def _stop_with(self, error: NothingToWaitFor | StillRunning) -> BaseException:
+        self._error = error
+        return ProcessEnded(0, str(error))
+
+    def _waiting(self) -> str:
+        return "".join(f"\n  {_where(task)}" for task in self.loop_tasks())
+
+    def act(self, action: Action) -> None:
+        """Deliver a signal, or call a function in the loop."""
+        if isinstance(action, int):
+            number = signal.Signals(action)
+            self._process.deliver(number, self.loop.signal_handler(number))
+        else:
+            self.loop.call_soon(action)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        raise ProcessEnded(KILLED, "")
+
+    @override
+    def before_step(self, handle: Any) -> None:
+        if not handle.cancelled() and (self.main is None or not self.main.done()):  # the rest is the owner's business
+            self.steps += 1
+            if self.steps > _MOST_STEPS or self.loop.now > self._until:
+                raise self._never_ends()
+            if self._on_step is not None:
+                self._on_step(self, handle)
+
+    @override
+    def waits_for_nothing(self) -> BaseException:
+        why = (
+            "the program waits, and nothing will happen: there is no timer, no thread, no child process, and no signal "
+            f"is to come; write simulate(..., at={{1.5: signal.SIGTERM}}), or have something end it. It waits in:{self._waiting()}"
+        )
+        return self._stop_with(NothingToWaitFor(why))
+
+    def app_runs(self) -> bool:
+        """Whether the app can hear of a failure: its run has begun, and has not come to its last stage."""
+        return self.seen(EventKind.STARTED) and not any(event.stage == "finish" for event in self._events)
+
+    def seen(self, kind: EventKind) -> bool:
+        """Whether the app has told this."""
+        return any(event.kind is kind for event in self._events)
+
+    def main_task(self) -> asyncio.Task[Any] | None:
+        """The task of main, while it runs; `None`: there is none."""
+        app = self.app
+        run = None if app is None else app._run
+        parts = None if run is None else run.parts
+        main = self.main if self.main is not None or parts is None else parts.tasks.main
+        return None if main is None or main.done() else main
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold a task, as a program does that forgets to look at it."""
+        self._held.append(task)
+
+    def block(self) -> None:
+        """Code blocks the loop, until it is unblocked; five seconds where nothing would do that."""
+        until = self._process.may_block_until()
+        self.loop.advance_to(until if until < math.inf else self.loop.now + 5)
+
+    def loop_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the program that have not ended, main first."""
+        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+        return sorted(tasks, key=lambda task: (task is not self.main, task.get_name()))
+
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    def run(self, state: Any = None) -> Result:
+        """
+        Run it in this thread, which must have no running loop.
+
+        Args:
+            state: Becomes an attribute of the result.
+        """
+        self.loop = VirtualLoop(self)
+        if is_silent():
+            self.loop.be_silent()
+        threads = {*threading.enumerate()}
+        if self.app is not None:
+            self.app.add_observer(self._events.append)
+        value, raised = None, None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(virtual_time(self.loop.time))
+            stack.enter_context(self._process.running())
+            try:
+                value = self._run_app() if self._entrance == "run" else self._run_guest()
+            except ProcessEnded as error:
+                self._ended = error
+                self.loop.be_silent()
+            except BaseException as error:
+                raised = error
+            took = self.loop.now
+            self.loop.close()
+            left = [] if self._ended is not None else self._left(threads)
+        remains = Remains(self.loop, all_tasks=self._ended is not None or bool(left))
+        if self._error is not None:
+            remains.destroy()
+            raise self._error
+        result = Result(
+            app=self.app,
+            exit_status=_status_of(raised) if self._ended is None else self._ended.status,
+            took=took,
+            value=value,
+            raised=raised,
+            events=tuple(self._events),
+            last_words="" if self._ended is None else self._ended.words,
+            left=tuple(left),
+            steps=self.steps,
+            state=state,
+        )
+        if remains.tasks:  # not before everybody has looked at the result: what is destroyed runs its `finally`
+            weakref.finalize(result, remains.destroy)
+        return result
+
+    def _left(self, threads: set[threading.Thread]) -> list[str]:
+        left = [f"task {task!r}" for task in self.loop_tasks()]
+        left += [f"timer {timer!r}" for timer in self.loop.timers_left if not _is_own(timer)]
+        left += [f"thread {thread.name}" for thread in threading.enumerate() if _is_new(thread, threads)]
+        left += [f"child process {pid}" for pid in self.loop.children_left()]
+        return left
+
+    def _run_app(self) -> Any:
+        assert self.app is not None
+        return self.app.run(self._main, loop_factory=lambda: self.loop)
+
+    def _run_guest(self) -> Any:
+        """As `asyncio.run` does."""
+        loop = self.loop
+        main = self.main = loop.create_task(self._enter(), name="main")
+        try:
+            loop.run_until_complete(main)
+        except asyncio.CancelledError:
+            if self._process.interrupted and main.uncancel() == 0:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if not isinstance(sys.exception(), ProcessEnded):
+                self._end_loop()
+        return main.result()
+
+    def _end_loop(self) -> None:
+        for task in (rest := self.loop_tasks()):
+            task.cancel()
+        if rest:
+            # `asyncio.run` waits for ever for a task that swallows its cancellation; in here that is left behind.
+            self.loop.run_until_complete(asyncio.wait(rest, timeout=_LAST))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+
+    async def _enter(self) -> Any:
+        if self.app is None:
+            return await self._call_main()
+        if self._entrance == "block":
+            async with self.app:
+                return await self._call_main()
+            return None  # it was told to stop, which leaves the block without an error
+        self._told_to_stop = asyncio.Event()
+        async with self.app.lifespan():
+            return await self._serve(self._told_to_stop)
+
+    async def _serve(self, told_to_stop: asyncio.Event) -> Any:
+        """A server: it serves until it is told to stop, and leaves when what is under way has ended."""
+        main = asyncio.ensure_future(self._call_main())
+        main.add_done_callback(_retrieve)  # a `SystemExit` leaves the loop at once, and nobody looks at the task again
+        await asyncio.wait([main, telling := asyncio.ensure_future(told_to_stop.wait())], return_when="FIRST_COMPLETED")
+        telling.cancel()
+        return await main
+
+    async def _call_main(self) -> Any:
+        main = self._main() if callable(self._main) else self._main
+        return await main if main is not None else None
+
+    def _owner_hears(self, _number: signal.Signals) -> None:
+        self._interrupts += 1
+        if self._told_to_stop is not None:
+            self._told_to_stop.set()
+        elif self._interrupts == 1 and self.main is not None and not self.main.done():
+            self.main.cancel()
+        else:
+            raise KeyboardInterrupt
+
+
+class Remains:
+    """
+    What is left of a process: tasks that are destroyed without a word.
+
+    Args:
+        loop: Its loop, which is closed.
+        all_tasks: Whether there are more than those that the app has abandoned: the process was ended from outside, say.
+
+    Attributes:
+        tasks: The tasks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, all_tasks: bool) -> None:
+        self._loop = loop
+        self.tasks: list[Any] = [*forget_abandoned(loop)]
+        if all_tasks:
+            tasks = instances_of(with_subclasses(asyncio.Task))
+            self.tasks += [task for task in tasks if not task.done() and task.get_loop() is loop]
+        for task in self.tasks:
+            abandon_silently(task)
+
+    def destroy(self) -> None:
+        """Let the coroutines end. One that awaits in its `finally` needs more than one push; one that never ends is kept."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a coroutine that one of them has made is never awaited
+            while self.tasks:
+                task = self.tasks.pop()
+                if not any(_closes(coroutine_of(task)) for _ in range(10)):
+                    abandon(task)
+
+
+def _closes(coroutine: Any) -> bool:
+    try:
+        coroutine.close()
+    except BaseException:
+        return False
+    return True
+
+
+def _is_new(thread: threading.Thread, before: set[threading.Thread]) -> bool:
+    return thread not in before and not thread.name.startswith(THREAD_PREFIX)
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    stack = await_chain(task)
+    return f"task {task.get_name()!r} at {' < '.join(reversed(stack))}" if stack else repr(task)
+
+
+def _is_own(timer: asyncio.TimerHandle) -> bool:
+    """Whether it is the package's, or that of an `asyncio.sleep`, whose task is what is left."""
+    code = handle_code(timer)
+    if code is not None and code.co_name == "_set_result_unless_cancelled":
+        return True
+    return code is not None and is_own_code(code)
+
+
+def _status_of(raised: BaseException | None) -> int:
+    if raised is None:
+        return 0
+    if isinstance(raised, Interrupted):
+        return -raised.signal
+    if isinstance(raised, KeyboardInterrupt):
+        return -signal.SIGINT
+    return status_of_exit(raised) if isinstance(raised, SystemExit) else 1
