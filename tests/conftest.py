@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,12 +24,35 @@ from graceful import App
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a script's `pytest &`: the programs would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+TESTS = Path(__file__).parent
+#: What leans on private names of asyncio is tested on each Python in full.
+NEVER_IN_PARTS = ("core", "loop")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--part 2/3`: the second third of the tests, chosen by their names."""
+    parser.addoption("--part", help="K/N: only the Kth of N parts of the tests, chosen by their names")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of the other parts."""
+    if (part := config.getoption("part")) is None:
+        return
+    number, of = map(int, part.split("/"))
+    kept, left_out = [], []
+    for item in items:
+        here = zlib.crc32(item.nodeid.encode()) % of == number - 1
+        always = item.path.relative_to(TESTS).parts[0] in NEVER_IN_PARTS
+        (kept if here or always else left_out).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the tests are started with, the variables that the package reads are not set."""
-    ours = ("GRACEFUL_GRACE", "GRACEFUL_DRAIN_DELAY", "GRACEFUL_REPORT", "GRACEFUL_TERMINATION_LOG")
-    for name in (*ours, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+    ours = [name for name in os.environ if name.startswith("GRACEFUL_")]
+    for name in (*ours, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
