@@ -35,15 +35,22 @@ ON_ONE_PYTHON = (
     "docs",
     "doctor",
     "examples/test_ingest.py",
+    "examples/test_ingest_errors.py",
+    "examples/test_ingest_rotation.py",
     "examples/test_worker.py",
     "house/test_wings.py",
     "neighbours/test_compare.py",
     "neighbours/test_cpython.py",
     "neighbours/test_nats.py",
     "neighbours/test_rolling.py",
+    "neighbours/test_server_recipes.py",
     "observe/test_bottom_lines.py",
     "observe/test_live.py",
     "plan",
+    "process/test_containers.py",  # where the programs run on the Python of the container
+    "process/test_systemd.py",
+    "process/test_windows.py",
+    "testing/test_finds_bugs.py",
     "testing/test_pytest_plugin.py",
     "tracing/test_telemetry_flush.py",
 )
@@ -111,7 +118,7 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or ["-n", "4"]
     if session.python in fully_tested and not session.posargs:
         session.log("readme-test has run all tests on this Python; these show that the wheel is complete")
-        arguments = ["-n", "4", "-k", "(house or examples or readme) and not test_worker"]
+        arguments = ["-n", "4", "-k", "house or readme"]
     elif "CI" in os.environ and not session.posargs:
         session.log("left out here, because CI runs them on one Python: %s", " ".join(ON_ONE_PYTHON))
         arguments += [f"--ignore=tests/{path}" for path in ON_ONE_PYTHON]
