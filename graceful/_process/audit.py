@@ -6,8 +6,8 @@ an `exec` leaves no time for anything. The event `sys.excepthook` is documented 
 keeps the exception from being displayed.
 
 An audit hook cannot be removed, and costs each later event 0.26 µs (3.11 and 3.13; serving a request raises none, opening a
-file one, which takes 4 µs). So there is one for the whole process, and it is added only when a shutdown begins,
-and not while a program runs.
+file one, which takes 4 µs). So there is one for the whole process, and it is added only when a shutdown begins, or a hook
+with a time limit.
 """
 
 from __future__ import annotations

@@ -109,22 +109,20 @@ class Unblocker:
         return hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is not None
 
     def arm(self) -> None:
-        """Take the signal and the timer; again: no effect. Safe in a signal handler."""
+        """
+        Take the signal and the timer; again: no effect. Safe in a signal handler.
+
+        A program that replaces this one by `exec` starts without the timer; see `audit` for what that costs. Else it would die
+        by SIGALRM: the timer survives `exec`, its handler does not.
+        """
         if self._before is None and not self._changing:
             self._changing = True
             before = signal.getsignal(signal.SIGALRM)
             self._before = before, signal.setitimer(signal.ITIMER_REAL, 0), clock.now()
             signal.signal(signal.SIGALRM, self._handler)
             undo_in_child(self._reset)
+            listen("os.exec", self._stop_timer)
             self._changing = False
-
-    def spare_exec(self) -> None:
-        """
-        From now on a program that replaces this one by `exec` starts without the timer; see `audit` for what that costs.
-
-        Else it would die by SIGALRM: the timer survives `exec`, its handler does not. Safe in a signal handler.
-        """
-        listen("os.exec", self._stop_timer)
 
     def expect_progress(self, by: float) -> None:
         """The event loop made progress, and will again `by` this time, or it is blocked."""

@@ -231,7 +231,6 @@ class ProcessGuard:
             self._watchdog.deadline_changed()
         if self._unblocker is not None:
             self._unblocker.arm()
-            self._unblocker.spare_exec()
             self._unblocker.expect_progress(self._deadline.half_of_rest(self._deadline.changed_at))
 
     def expect_progress(self, by: float) -> None:
