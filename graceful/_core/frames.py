@@ -41,12 +41,13 @@ _DEEPEST = 100
 
 
 def await_chain(awaitable: Any) -> tuple[str, ...]:
-    """One line a frame, outermost first, for a suspended task or coroutine; what it waits for comes last."""
-    lines: list[str] = []
-    for frame in _awaited_frames(coroutine_of(awaitable) or awaitable):
-        if lines or not is_own(frame):  # the stack begins where the user's code does
-            lines.append(line_of(frame))
-    return tuple(lines)
+    """
+    One line a frame, outermost first, for a suspended task or coroutine; what it waits for comes last.
+
+    Without frames of ours: what waits in `App.sleep` is shown where it calls that.
+    """
+    frames = _awaited_frames(coroutine_of(awaitable) or awaitable)
+    return tuple(line_of(frame) for frame in frames if not is_own(frame))
 
 
 def _awaited_frames(inner: Any) -> Iterator[FrameType]:

@@ -73,7 +73,8 @@ class FailureIntake:
             return
         ours, theirs = split_unblocked(error)
         for each in ours:
-            self._stuck.unblocked(each, message if task is None else self._label(task))
+            # asyncio's own words: `Exception in callback tick() at app.py:7`
+            self._stuck.unblocked(each, message.removeprefix("Exception in ") if task is None else self._label(task))
         if theirs is None:
             return
         if note:
@@ -98,7 +99,6 @@ class FailureIntake:
         """The loop's exception handler heard of a failure of the program."""
         task = context.get("future", context.get("task"))
         message = str(context.get("message", "unhandled exception"))
-        # asyncio's own words: `Exception in callback tick() at app.py:7`, `Task exception was never retrieved`
         note = f"in {origin(task)}: {message}" if task is not None else message.replace("Exception in ", "in ", 1)
         self.fail(error, message, context, task, note=note)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -225,10 +224,6 @@ async def _fail(error: Injected) -> None:
 # --- where it fell -----------------------------------------------------------------------------------------------------
 
 
-#: In the paths of the files of this package.
-_OWN = (os.path.join("graceful", "_"), os.path.join("graceful", "testing", "_"))
-
-
 def _where(simulation: Simulation, handle: Any) -> str:
     """The task that is about to go on, or main, and the line of the program that it waits in."""
     owner = handle_owner(handle)
@@ -236,7 +231,7 @@ def _where(simulation: Simulation, handle: Any) -> str:
     main = simulation.main_task()
     for task in [*tasks, *([main] if main is not None else []), *simulation.loop_tasks()]:
         stack = () if task.done() else await_chain(task)
-        lines = [line for line in stack if not is_in_standard_library(line) and not any(own in line for own in _OWN)]
+        lines = [line for line in stack if not is_in_standard_library(line)]
         if lines:
             outer = lines[0].rpartition(" in ")[2].rpartition("<locals>.")[2]
             place, _, inner = lines[-1].partition(" in ")

@@ -56,6 +56,25 @@ def test_a_longer_shutdown_says_what_it_waits_for(program, loop, entrance):
     assert re.fullmatch(r"orders has shut down, after 4\.\d s", closing)
 
 
+@pytest.mark.parametrize("call", ["app.sleep(60)", "app.unless_stopping(asyncio.sleep(60))", "app.wait_stopping()"])
+def test_no_line_of_the_package_is_shown(program, call):
+    """Code that waits in a method of the app is shown where it calls that."""
+    source = f"""
+        app = App("orders", grace=2)
+        async def main():
+            asyncio.get_running_loop().call_soon(say, "up")  # when it waits
+            while True:
+                await {call}
+                await app.sleep(60)
+        app.run(main)
+    """
+    ended = program(source).wait_for("up").send(signal.SIGTERM).end()
+    assert re.search(r"^main was waited for, .*stuck at \S*program0\.py:\d+ in main$", ended.err, re.MULTILINE), (
+        ended.err
+    )
+    assert "graceful/" not in ended.err
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_tasks_are_named_too(program, loop):
     """A task that does not end when it is cancelled is named, with where it is stuck."""
