@@ -283,7 +283,7 @@ class App(Hooks):
             return
         async with self:
             run: EmbeddedRun = self._run  # type: ignore[assignment]
-            self.create_task(run.end_owner(), name="end owner")
+            run.watch_owner()
             with serving_loop(self):
                 yield self._parts("lifespan").startup.values()
 

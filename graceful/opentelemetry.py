@@ -354,7 +354,7 @@ class Telemetry:
 
         The threads are daemons, which the end of the process does not wait for; those of an executor are not.
         """
-        limit = min(self._timeout, self._app.remaining() - _MARGIN)
+        limit = max(0.0, min(self._timeout, self._app.remaining() - _MARGIN))
         loop = asyncio.get_running_loop()
         ends: dict[asyncio.Future[None], str] = {}
         for provider in self._providers():
@@ -362,7 +362,7 @@ class Telemetry:
             ends[ended] = type(provider).__name__
             done = _Done(loop, ended)
             threading.Thread(target=self._flush, args=(provider, limit, done), daemon=True).start()
-        late = (await asyncio.wait(ends, timeout=max(0.0, limit)))[1] if ends else set[asyncio.Future[None]]()
+        late = (await asyncio.wait(ends, timeout=limit))[1] if ends else set[asyncio.Future[None]]()
         if late:
             names = ", ".join(ends[each] for each in late)
             log(logging.WARNING, f"telemetry was not sent within {limit:.1f} s, and may be lost: {names}")

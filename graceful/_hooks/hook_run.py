@@ -59,8 +59,10 @@ class HookRun:
         ended: Whether it is over, and its outcome was taken.
         completed: Whether it came to its end without an error.
         verdict: How it ended, once it has.
+        abandoned: Whether something of it did not end, although it was cancelled and given a moment.
         value: What the hook returned.
         error: What it raised.
+        timeout: That its time was up, if it was; it may have raised something else then.
         stack: Where it was when it was timed out or cancelled, if it was.
         began_at: When it began, on the clock.
     """
@@ -87,9 +89,11 @@ class HookRun:
         self.cut = False
         self.ended = False
         self.completed = False
+        self.abandoned = False
         self.verdict = Verdict.OK
         self.value: Any = None
         self.error: BaseException | None = None
+        self.timeout: HookTimeout | None = None
         self.stack: tuple[str, ...] = ()
         self.began_at = clock.now()
         self._deadline = deadline
@@ -99,7 +103,6 @@ class HookRun:
         self._resume = resume
         self._owner = owner
         self._release = release
-        self._abandoned = False
         self._loop = asyncio.get_running_loop()
 
     # --- its time --------------------------------------------------------------------------------------------------
@@ -161,7 +164,7 @@ class HookRun:
             self.stack = unwound_lines(error)
             raise
         except BaseException as error:
-            if self._abandoned and isinstance(error, Exception):
+            if self.abandoned and isinstance(error, Exception):
                 raise
             self._keep_error(error)
         if forks() != before:
@@ -174,7 +177,7 @@ class HookRun:
         for each in ours:
             each.tell_once()
         if ours:
-            self.error = self._make_timeout(ours[0].stack)
+            self.error = self.timeout = self._make_timeout(ours[0].stack)
             self.error.__context__ = theirs
         else:
             self.error = strip_internal_frames(error)
@@ -230,11 +233,13 @@ class HookRun:
         late: list[asyncio.Future[Any]] = [task, *self.tasks]
         stack = next((chain for each in late if (chain := await_chain(each))), ())
         if not self.cut:
-            self._keep_error(self._make_timeout(stack))
+            before, self.timeout = self.error, self._make_timeout(stack)
+            self.error = self.timeout
+            self.error.__context__ = before
         for each in late:
             each.cancel()
         over = self._abandon_at()
-        self._abandoned = not await waiting.wait_done(late, lambda: over)
+        self.abandoned = not await waiting.wait_done(late, lambda: over)
         self.stack = stack
 
     def _make_timeout(self, stack: tuple[str, ...]) -> HookTimeout:
@@ -254,7 +259,7 @@ class HookRun:
                 self.adopt(task)
 
     def _judge(self, task: asyncio.Task[None], *, in_time: bool) -> Verdict:
-        if isinstance(self.error, HookTimeout) and self.error.hook == self.hook.name:
+        if self.error is not None and self.error is self.timeout:
             return Verdict.TIMED_OUT
         if self.error is not None:
             return Verdict.RAISED
@@ -264,7 +269,7 @@ class HookRun:
 
     def was_cut_by_hurry(self) -> bool:
         """Whether it ran out of time only because somebody pressed Ctrl-C again."""
-        timed_out = self.verdict is Verdict.TIMED_OUT and self._deadline.hurried
+        timed_out = self.timeout is not None and self._deadline.hurried
         return timed_out and (self.hook.timeout is None or clock.now() < self.began_at + self.hook.timeout)
 
     def finish(self) -> Outcome:

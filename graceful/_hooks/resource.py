@@ -45,6 +45,7 @@ class ResourceTask:
         self.owner = owner
         self.entered: asyncio.Future[None] = loop.create_future()
         self.value: Any = None
+        self._has_yielded = False
         self._leave: asyncio.Future[HookRun] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
 
@@ -80,7 +81,7 @@ class ResourceTask:
     async def _live(self, run: HookRun) -> None:
         generator = self.hook.function()
         await run.carry_out(self._enter(generator))
-        if run.error is not None:
+        if not self._has_yielded:  # one that was out of time may have yielded all the same
             return
         resolve(self.entered, None)
         try:
@@ -94,6 +95,7 @@ class ResourceTask:
     async def _enter(self, generator: Any) -> None:
         if not await self._step(generator):
             raise HookError(f"{self.hook} must yield once, and ended before its yield")
+        self._has_yielded = True
 
     async def _exit(self, generator: Any) -> None:
         self.value = None

@@ -63,7 +63,7 @@ class Supervisor:
         self._active.end(run)
         if limited:
             self._on_limited(False)
-        if run.verdict is Verdict.TIMED_OUT:
+        if run.abandoned:
             for late in (task, *run.tasks):
                 if late is not None:
                     self._cancellation.abandon(late)
@@ -74,9 +74,13 @@ def _report(run: HookRun) -> None:
     what = f"{run.stage} hook {run.hook}"
     if run.error is not None:
         add_note(run.error, f"in {what}")
-    if run.verdict is Verdict.TIMED_OUT:
-        log(logging.WARNING, f"{run.stage} hook {run.error}", hook=run.hook.name, stack=run.stack)
-    elif run.error is not None and run.stage == "on_exception":  # not raised if another hook deals with the failure
-        log(logging.WARNING, f"{what} failed: {describe(run.error)}", hook=run.hook.name)
+    if run.timeout is not None:
+        log(logging.WARNING, f"{run.stage} hook {run.timeout}", hook=run.hook.name, stack=run.stack)
+    elif run.abandoned:
+        log(logging.WARNING, f"{what} did not react to its cancellation, and is abandoned", stack=run.stack)
     elif run.verdict is Verdict.CANCELLED and not run.cut:
-        log(logging.WARNING, f"{what} was cancelled from inside: not all of it ran")
+        rest = "" if run.completed else ": not all of it ran"
+        log(logging.WARNING, f"{what} was cancelled from inside{rest}")
+    # Else it is raised; this one is not, if another hook deals with the failure.
+    if run.stage == "on_exception" and run.error is not None and run.error is not run.timeout:
+        log(logging.WARNING, f"{what} failed: {describe(run.error)}", hook=run.hook.name)

@@ -34,8 +34,9 @@ class Journal:
         self._dealt: deque[tuple[int, Outcome]] = deque(maxlen=_KEPT)
         self._failures: deque[Failure] = deque(maxlen=_KEPT)
 
-    def add_cause(self, cause: Cause) -> None:
-        """A distinct request to stop."""
+    def add_cause(self, cause: Cause, instead: Cause | None = None) -> None:
+        """A distinct request to stop. `instead`: that it was announced before, which is the same request; `None`: it was not."""
+        self.causes = [each for each in self.causes if each is not instead]
         self.causes.append(cause)
 
     def add_outcome(self, outcome: Outcome, kind: EventKind = EventKind.HOOK_ENDED) -> None:
@@ -52,10 +53,6 @@ class Journal:
     def failure_of(self, error: BaseException | None) -> Failure | None:
         """The failure, among the last ones, that this very exception is; `None`: it is in none of them."""
         return next((failure for failure in self._failures if failure.exception is error), None)
-
-    def knows(self, error: BaseException) -> bool:
-        """Whether this very exception is among the last failures."""
-        return self.failure_of(error) is not None
 
     def report(self, cause: Cause, took: float, exit_status: int) -> Report:
         """All of it as it is now, as a record to keep."""

@@ -36,7 +36,7 @@ class Observers:
         self._app = app
         self._observers = observers
         self._on_error = on_error
-        self._dropped: set[Observer] = set()
+        self._dropped: list[Observer] = []  # no set: an observer need not be hashable
         self._first: list[Observer] = []
 
     def add_first(self, observer: Observer) -> None:
@@ -61,7 +61,7 @@ class Observers:
             return
         event = Event(kind, clock.now() if at is None else at, self._app, **fields)
         for observer in [*self._first, *self._observers]:
-            if observer not in self._dropped:
+            if not any(observer is each for each in self._dropped):
                 self._call(observer, event)
 
     @calls_user_code
@@ -69,5 +69,5 @@ class Observers:
         try:
             observer(event)
         except BaseException as error:  # also what is raised to unblock it, and `sys.exit()`, which is passed on
-            self._dropped.add(observer)
+            self._dropped.append(observer)
             self._on_error(observer, error)

@@ -68,21 +68,21 @@ class _Unit:
     def __init__(self, lines: Iterable[tuple[str, _Line]], begin: str, *, whole: bool) -> None:
         self.begin = begin
         self.whole = whole
-        self._found: dict[str, list[_Line]] = {}
-        for key, line in lines:
+        self._found: dict[str, list[tuple[int, _Line]]] = {}
+        for order, (key, line) in enumerate(lines):
             if not line.value or key not in _LISTS:
                 self._found[key] = []
             if line.value:
-                self._found[key] = [*self._found.get(key, []), line]
+                self._found[key] = [*self._found.get(key, []), (order, line)]
 
     def last(self, *keys: str) -> _Line | None:
         """What counts of some keys that mean the same."""
-        found = [line for key in keys for line in self._found.get(key, ())]
-        return found[-1] if found else None
+        found = [each for key in keys for each in self._found.get(key, ())]
+        return max(found)[1] if found else None
 
     def all(self, key: str) -> list[_Line]:
         """Each line of a key that adds up."""
-        return self._found.get(key, [])
+        return [line for _, line in self._found.get(key, ())]
 
     def text(self, key: str, default: str = "") -> str:
         """The value of a key."""
@@ -152,10 +152,9 @@ def _assignments(name: str, text: str) -> Iterator[tuple[str, _Line]]:
 
 def _wait(unit: _Unit) -> tuple[float | None, str]:
     # TimeoutSec= sets both; of the two the one that comes last counts.
-    found = [line for key in ("TimeoutStopSec", "TimeoutSec") if (line := unit.last(key)) is not None]
-    if not found:
+    line = unit.last("TimeoutStopSec", "TimeoutSec")
+    if line is None:
         return (_DEFAULT if unit.whole else None), unit.begin
-    line = max(found, key=lambda each: int(each.place.rpartition(":")[2])) if len(found) > 1 else found[0]
     try:
         seconds = systemd_seconds(line.value)
     except ValueError as error:

@@ -145,7 +145,8 @@ def _uncaught(raised: BaseException | None) -> Callable[[], bool]:
         for _ in range(_DEEPEST):
             if id(value) == wanted and not _is_interactive():
                 seen.set()
-            value = value and (value.__cause__ or value.__context__)
+            if value is not None:
+                value = value.__context__ if value.__cause__ is None else value.__cause__
 
     listen("sys.excepthook", displayed)
     return seen.is_set

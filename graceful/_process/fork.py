@@ -48,7 +48,7 @@ def end_if_forked(before: int, error: BaseException | None) -> None:
     """
     if forks() == before:
         return
-    error = error or SystemExit(0)
+    error = SystemExit(0) if error is None else error
     if not isinstance(error, SystemExit):
         sys.excepthook(type(error), error, error.__traceback__)
         exit_now(1)

@@ -193,7 +193,9 @@ class SignalHandlers:
         """Take signals that are not taken yet, even if they are ignored. In the main thread."""
         for number in numbers:
             if not self.has(number):
-                self._take(number, signal.getsignal(number))
+                handler = signal.getsignal(number)
+                original, shielded = self._shielded.get(number, (handler, None))
+                self._take(number, original if handler is shielded else handler)
 
     def _take(self, number: signal.Signals, before: Any) -> None:
         self._before.setdefault(number, before)  # the program may have taken it from us meanwhile

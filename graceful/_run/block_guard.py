@@ -18,6 +18,7 @@ While the block runs, in the main thread:
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import signal
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import CTRL_C
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Kind
+from graceful._observe.log import log
 from graceful._process.after_run import die_if_uncaught
 from graceful._process.handlers import (
     SignalHandlers,
@@ -72,9 +74,11 @@ class _Announcing:
             self._handler.replace(handler, other)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._guard.announce(number)
         if callable(self._handler):
+            self._guard.announce(number)
             self._handler(number, frame)
+        else:  # the block that had taken the signal is over
+            self._guard.stop(number)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)  # sse-starlette finds uvicorn's server as `__self__` of its handler
@@ -89,6 +93,7 @@ class BlockGuard(ProcessGuard):
         self._loop = asyncio.get_running_loop()
         self._wrapped: dict[signal.Signals, _Announcing] = {}
         self._taken: dict[signal.Signals, Any] = {}  # each with the handler that was set for it
+        self._before: dict[signal.Signals, Any] = {}  # each with what had it before
         self._wakeup: LoopWakeup | None = None  # where the loop has set none of them
 
     # --- for the time of the block ---------------------------------------------------------------------------------
@@ -97,15 +102,18 @@ class BlockGuard(ProcessGuard):
         """The block is entered."""
         if not in_main_thread():
             return
-        for number in self._settings.signals:
+        self._reactions = self._signal_hooks.signals
+        for number in sorted({*self._settings.signals, *self._reactions}):
             handler = signal.getsignal(number)
-            if handler == signal.SIG_DFL:
-                self._take_default(number)
+            if handler == signal.SIG_DFL or (handler == signal.SIG_IGN and number in self._reactions):
+                self._take(number, handler)
+            elif number in self._reactions:
+                log(logging.WARNING, f"the on_signal hook for {number.name} will not run: {self._owned(number)}")
             elif callable(handler) and number in {signal.SIGTERM, *CTRL_C} and not raises_interrupt(handler):
                 self._wrapped[number] = _Announcing(self, handler)
                 signal.signal(number, self._wrapped[number])
 
-    def _take_default(self, number: signal.Signals) -> None:
+    def _take(self, number: signal.Signals, before: Any) -> None:
         try:
             self._loop.add_signal_handler(number, self._on_signal, number)
         except NotImplementedError:  # Windows
@@ -113,35 +121,40 @@ class BlockGuard(ProcessGuard):
             signal.signal(number, self._handle)
         except RuntimeError:  # a loop that takes no signals
             return
-        self._taken[number] = signal.getsignal(number)
+        self._taken[number], self._before[number] = signal.getsignal(number), before
+
+    def _owned(self, number: signal.Signals) -> str:
+        """Why it cannot be taken."""
+        taker = super().taker_of(number)
+        return f"in a block of `async with app:` the signal stays with {taker or 'the owner of the loop'}"
 
     def give_back(self) -> None:
         """The app has stopped: give everything back."""
         for number, handler in self._taken.items():
-            self._give_back_default(number, handler)
+            self._give_back_taken(number, handler)
         if self._wakeup is not None:
             self._wakeup.close()
         for number, wrapped in self._wrapped.items():
-            before = wrapped.handler
-            if signal.getsignal(number) is wrapped:  # or the owner has put back what was there before its own
-                signal.signal(number, before)
+            current: Any = signal.getsignal(number)
+            if current is wrapped:  # or the owner has put back what was there before its own
+                signal.signal(number, wrapped.handler)
+            elif type(current) is _Announcing:  # of another app, whose block is left later
+                current.replace(wrapped, wrapped.handler)
         if self._handlers is not None:
             self._handlers.__exit__()
         if self._unblocker is not None:
             self._unblocker.disarm()
 
-    def _give_back_default(self, number: signal.Signals, ours: Any) -> None:
+    def _give_back_taken(self, number: signal.Signals, ours: Any) -> None:
         """Unless the program has taken the signal from us meanwhile; uvloop does not show that it has by its loop."""
         if loop_signal_callback(self._loop, number) not in (None, self._on_signal):
             return
         handler = signal.getsignal(number)
         if self._wakeup is None:
             self._loop.remove_signal_handler(number)
-        if isinstance(handler, _Announcing) and handler.stands_in_for(
-            ours
-        ):  # of another app, whose block is left later
-            handler.replace(ours, signal.SIG_DFL)
-        signal.signal(number, signal.SIG_DFL if handler == ours else handler)
+        if isinstance(handler, _Announcing) and handler.stands_in_for(ours):
+            handler.replace(ours, self._before[number])
+        signal.signal(number, self._before[number] if handler == ours else handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._on_signal(number)
@@ -152,7 +165,12 @@ class BlockGuard(ProcessGuard):
 
     def signal_owner(self) -> bool:
         """Have the server that owns the process stop; returns whether there is one."""
-        return signal_owner()
+        ours = in_main_thread() and signal.getsignal(signal.SIGTERM) == self._taken.get(signal.SIGTERM, math.nan)
+        return not ours and signal_owner()
+
+    def stop(self, number: int) -> None:
+        """In a signal handler: nobody else is to be told, and the block ends."""
+        self._on_signal(number)
 
     def announce(self, number: int) -> None:
         """In a signal handler: the owner of the process is told to stop."""
@@ -187,9 +205,18 @@ class BlockGuard(ProcessGuard):
 
     @override
     def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
-        raise StateError(
-            "inside `async with app:` the signals are the business of the loop's owner; use loop.add_signal_handler()"
-        )
+        if not in_main_thread():
+            raise StateError("Python sets signal handlers only in the main thread: register the hook there")
+        for number in numbers:
+            if number not in self._taken and signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
+                raise StateError(self._owned(number))
+
+    @override
+    def add_reactions(self, numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            self._reactions.add(number)
+            if number not in self._taken:
+                self._take(number, signal.getsignal(number))
 
     def _make_unblocker_if_free(self) -> None:
         """A hook that blocks has nothing else to unblock it."""
@@ -208,5 +235,10 @@ class BlockGuard(ProcessGuard):
 
     @override
     def prepare_end(self, raised: BaseException | None) -> None:
-        if isinstance(raised, Interrupted) and raised.signal in self._taken:
+        if isinstance(raised, Interrupted) and self._is_fatal(raised.signal):
             die_if_uncaught(raised, self._deadline, self._dispatcher.later_signals(), self._termination_log)
+
+    def _is_fatal(self, number: signal.Signals) -> bool:
+        """Whether the process would have died by this signal without the block."""
+        wrapped = self._wrapped.get(number)
+        return number in self._taken or (wrapped is not None and wrapped.handler == signal.SIG_DFL)

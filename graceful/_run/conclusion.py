@@ -36,8 +36,9 @@ def what_to_raise(
 
 def status_so_far(cause: Cause, errors: Sequence[BaseException], *, finished: bool, has_main: bool) -> int:
     """The exit status, should nothing else happen; given the same as `what_to_raise`. Changes no exception."""
-    first = next(iter(_reported(errors)), None)
-    return exit_status(first or _without_error(cause, errors, finished=finished, has_main=has_main))
+    reported = _reported(errors)
+    otherwise = None if reported else _without_error(cause, errors, finished=finished, has_main=has_main)
+    return exit_status(reported[0] if reported else otherwise)
 
 
 def _reported(errors: Sequence[BaseException]) -> list[BaseException]:
@@ -65,7 +66,8 @@ def _combine(cause: Cause, errors: Sequence[BaseException]) -> BaseException:
         last, seen = first, {id(each) for each in rest}
         while id(last) not in seen:
             seen.add(id(last))
-            before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+            before = None if last.__suppress_context__ else last.__context__
+            before = before if last.__cause__ is None else last.__cause__
             last = last if before is None else before
         more = rest[0] if len(rest) == 1 else BaseExceptionGroup("during the shutdown", rest)
         if all(last is not each for each in rest):  # or it is shown already

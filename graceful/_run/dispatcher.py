@@ -185,8 +185,8 @@ class Dispatcher:
         action = self._machine.decide(trigger, cause.at)
         if action is Action.IGNORE:
             return
-        if action is Action.STOP or trigger not in (Trigger.FAILURE, Trigger.UNHANDLED, Trigger.ECHO):
-            self._journal.add_cause(cause)
+        if action is Action.STOP or trigger not in (Trigger.FAILURE, Trigger.UNHANDLED):
+            self._journal.add_cause(cause, instead=self.announced if trigger is Trigger.ENDED else None)
         if failure is not None:
             self._failures.record(failure, ask=action is not Action.RECORD)
         self._act(action, cause)

@@ -10,12 +10,14 @@ from graceful._core.budget import drain_until
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, Kind
+from graceful._hooks.child_tasks import adopting
 from graceful._hooks.stuck import StuckReporter
 from graceful._loop.children import Children
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.stop_notice import StopNotice
 from graceful._loop.tasks import SupervisedTasks
 from graceful._loop.waiting import Waiting
+from graceful._run.dispatcher import Dispatcher
 from graceful._run.shutdown_hooks import ShutdownHooks
 
 __all__ = ["Drain"]
@@ -28,6 +30,7 @@ class Drain:
     Args:
         settings: What the app was made with.
         deadline: When everything must be over.
+        dispatcher: Says whether the owner of the process, a server, has handled the signal.
         waiting: The waits of the run.
         hooks: Runs the `stage="drain"` hooks.
         tasks: Those with `drain=True` are waited for.
@@ -45,6 +48,7 @@ class Drain:
         self,
         settings: Settings,
         deadline: Deadline,
+        dispatcher: Dispatcher,
         waiting: Waiting,
         hooks: ShutdownHooks,
         tasks: SupervisedTasks,
@@ -54,6 +58,7 @@ class Drain:
     ) -> None:
         self._settings = settings
         self._deadline = deadline
+        self._dispatcher = dispatcher
         self._waiting = waiting
         self._hooks = hooks
         self._tasks = tasks
@@ -67,11 +72,12 @@ class Drain:
     def announce(self) -> None:
         """The end was announced: run the drain hooks, while everything goes on. Calling it again does nothing."""
         if self._early is None:
-            self._early = hide_from_all_tasks(HiddenTask(self._hooks.drain(self._limit), name="graceful drain"))
+            self._early = hide_from_all_tasks(HiddenTask(self._drain_early(), name="graceful drain"))
 
     async def run(self, cause: Cause) -> None:
         """Take its three steps, as long as there is time and nobody hurries."""
-        delay = self._settings.drain_delay if cause.kind is Kind.SIGNAL else 0.0
+        serves = cause.kind is Kind.SIGNAL and not self._dispatcher.told_owner  # else the server has left already
+        delay = self._settings.drain_delay if serves else 0.0
         self.ends_at = drain_until(cause.at, delay, self._deadline.at, self._settings.drain_share)
         if delay:
             await self._go_on_serving(cause.at + delay)
@@ -92,6 +98,10 @@ class Drain:
         if not self.is_serving:
             return []
         return [f"serving for another {max(self.serves_until - clock.now(), 0.1):.1f} s (drain_delay)"]
+
+    async def _drain_early(self) -> None:
+        with adopting():
+            await self._hooks.drain(self._limit)
 
     async def _go_on_serving(self, until: float) -> None:
         self.serves_until, self.is_serving = until, True

@@ -25,6 +25,7 @@ from graceful._core.settings import Settings
 from graceful._core.state import State
 from graceful._core.types import Kind
 from graceful._hooks.hook import Hook
+from graceful._loop.hidden import hide_from_all_tasks
 from graceful._loop.waiting import resolve
 from graceful._observe.log import log
 from graceful._observe.observers import Observer
@@ -86,9 +87,9 @@ class EmbeddedRun(Run):
             self._body.remove_done_callback(self._abandoned)
             self.guard.pass_on()
             task.result()
-            otherwise = cancelled or StateError("the app was told to stop before the block could begin")
-            raised = self.conclude(otherwise)
-            raise cancelled or raised or otherwise
+            otherwise: BaseException = StateError("the app was told to stop before the block could begin")
+            raised = self.conclude(otherwise if cancelled is None else cancelled)
+            raise next(each for each in (cancelled, raised, otherwise) if each is not None)
 
     async def leave(self, error: BaseException | None) -> bool:
         """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""
@@ -132,7 +133,7 @@ class EmbeddedRun(Run):
     def main_finished(self) -> bool:
         return self._finished
 
-    async def end_owner(self) -> None:
+    def watch_owner(self) -> None:
         """
         When the app is told to stop from inside, have the server stop that owns the process.
 
@@ -140,6 +141,9 @@ class EmbeddedRun(Run):
         """
         parts = self.parts
         assert parts is not None
+        hide_from_all_tasks(parts.tasks.create(self._end_owner(parts), "", "end owner"))
+
+    async def _end_owner(self, parts: LoopParts) -> None:
         hear_hypercorn(asyncio.get_running_loop(), self.guard.announce)
         task = asyncio.current_task()
         assert task is not None

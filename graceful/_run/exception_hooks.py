@@ -75,6 +75,7 @@ class ExceptionHooks:
             self._dispatcher.post(Trigger.UNHANDLED, Cause(Kind.EXCEPTION, at, exception=errors[0]))
             return
         self._since = math.inf
+        self._failures.dealt_with(failure.exception)
         if failure.task is not None and failure.task is self._tasks.main:
             self._dispatcher.main_ended(at)
         elif failure.task is not None and self._tasks.is_essential(failure.task):

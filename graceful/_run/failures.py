@@ -9,6 +9,9 @@ from graceful._observe.journal import Journal
 
 __all__ = ["Failures"]
 
+#: How many of the last exceptions are known again.
+_KEPT = 100
+
 
 class Failures:
     """
@@ -22,15 +25,26 @@ class Failures:
     def __init__(self, journal: Journal) -> None:
         self._pending: deque[Failure] = deque()
         self.errors: list[BaseException] = []
+        self._known: deque[BaseException] = deque(maxlen=_KEPT)
         self._journal = journal
 
     def knows(self, error: BaseException) -> bool:
-        """Whether this very exception was recorded before: it may arrive in several ways, and counts once."""
-        return self._journal.knows(error)
+        """Whether this very exception is among the last ones: it may arrive in several ways, and counts once."""
+        return any(each is error for each in self._known)
+
+    def dealt_with(self, error: BaseException) -> None:
+        """
+        It is over and done with; the next time that it is raised, that is another failure.
+
+        A client that has lost its connection may keep one exception, and raise that from each call, as
+        `asyncio.StreamReader` does.
+        """
+        self._known = deque((each for each in self._known if each is not error), maxlen=_KEPT)
 
     def record(self, failure: Failure, *, ask: bool) -> None:
         """Keep a failure. `ask`: the `on_exception` hooks are asked about it; else it is raised in any case."""
         self._journal.add_failure(failure)
+        self._known.append(failure.exception)
         if ask:
             self._pending.append(failure)
         else:
@@ -47,3 +61,4 @@ class Failures:
     def record_harmless(self, failure: Failure) -> None:
         """For the report only: it is no failure of the program, but of one connection of many, for example."""
         self._journal.add_failure(failure)
+        self._known.append(failure.exception)

@@ -275,7 +275,9 @@ class Run:
         late = self.dispatcher.late
         if raised is None and cause.signal is None and late is not None and late.signal is not None:
             raised = Interrupted(late.signal)
-        self.report = self.journal.report(cause, clock.now() - cause.at, exit_status(raised or otherwise))
+        self.report = self.journal.report(
+            cause, clock.now() - cause.at, exit_status(otherwise if raised is None else raised)
+        )
         status = self.report.exit_status
         self.observers.tell(EventKind.OVER, cause=cause, until=self.deadline.at, exit_status=status)
         self.guard.prepare_end(raised)
@@ -341,7 +343,15 @@ class LoopParts:
         )
         self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
         drain = Drain(
-            settings, deadline, self.waiting, self.shutdown_hooks, self.tasks, self.children, self.notice, run.stuck
+            settings,
+            deadline,
+            run.dispatcher,
+            self.waiting,
+            self.shutdown_hooks,
+            self.tasks,
+            self.children,
+            self.notice,
+            run.stuck,
         )
         self.work = Work(
             loop,

@@ -95,10 +95,12 @@ class Serving:
 
     def _background_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
         """An essential one ends the program; whether it goes on after another one is known once a failure was dealt with."""
+        if self._dispatcher.stopping:
+            return
         if hook.essential:
-            if not task.cancelled() and task.exception() is None:
+            if task.cancelled() or task.exception() is None:
                 self._dispatcher.main_ended(clock.now(), hook.name)
-        elif not self._dispatcher.stopping:
+        else:
             self._ended.append(hook)
             self._news.set()
 
@@ -112,7 +114,7 @@ class Serving:
     def main_ended(self, task: asyncio.Task[Any]) -> None:
         """Main's task is done, and with it the program."""
         error = None if task.cancelled() else task.exception()
-        self._intake.end_if_forked(error or SystemExit(0))
+        self._intake.end_if_forked(SystemExit(0) if error is None else error)
         if task.cancelled():
             if not self._dispatcher.stopping:
                 self._intake.fail(_cancelled_error(task), "main was cancelled", {"task": task}, task)

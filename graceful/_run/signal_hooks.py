@@ -33,6 +33,7 @@ class SignalHooks:
         self._observers = observers
         self._noted: deque[signal.Signals] = deque()
         self._pending: dict[Hook, dict[signal.Signals, None]] = {}
+        self._running: set[Hook] = set()
 
     @property
     def signals(self) -> set[signal.Signals]:
@@ -48,22 +49,28 @@ class SignalHooks:
         self._noted.append(number)
 
     def start(self, tasks: SupervisedTasks) -> None:
-        """Start the hooks for the signals that have arrived; one that still runs will run once more for each."""
+        """
+        Start the hooks for the signals that have arrived; one that still runs will run once more for each.
+
+        One that has failed runs for what came meanwhile, if the failure was dealt with.
+        """
         while self._noted:
             number = self._noted.popleft()
             for hook in self._hooks:
                 if number in hook.signals:
-                    self._start(hook, number, tasks)
+                    self._pending.setdefault(hook, {})[number] = None
+        for hook, pending in self._pending.items():
+            if pending and hook not in self._running:
+                self._start(hook, tasks)
 
-    def _start(self, hook: Hook, number: signal.Signals, tasks: SupervisedTasks) -> None:
-        if hook in self._pending:
-            self._pending[hook][number] = None
-            return
-        self._pending[hook] = {number: None}
+    def _start(self, hook: Hook, tasks: SupervisedTasks) -> None:
+        self._running.add(hook)
         try:
             tasks.create(self._run(hook), f"registered as an on_signal hook at {hook.where}", hook.name)
         # SystemExit of an eager task's first step leaves create_task; a task factory may raise anything.
         except BaseException as error:
+            self._pending[hook].clear()
+            self._running.discard(hook)
             self._intake.fail(error, f"{hook} could not be started")
 
     @calls_user_code
@@ -77,7 +84,7 @@ class SignalHooks:
                     if is_awaitable(result):
                         await result
         finally:
-            del self._pending[hook]
+            self._running.discard(hook)
 
     @contextlib.contextmanager
     def _told(self, hook: Hook, number: signal.Signals) -> Generator[None]:

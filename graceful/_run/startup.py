@@ -82,12 +82,18 @@ class Startup:
 
     async def _enter(self, run: HookRun, owner: Owner) -> None:
         resource = ResourceTask(run.hook, owner)
+        # One that is given up may still enter, and is left like any other if that is not too late.
+        resource.entered.add_done_callback(lambda _: self._note_entered(resource))
         resource.enter(run)
         await self._see_to_end(run, resource.entered)
-        if resource.inside:
-            self._completed.add(run.hook)
-            self._resources[run.hook] = resource
-            resource.task.add_done_callback(functools.partial(self._resource_ended, run.hook))
+        self._note_entered(resource)
+
+    def _note_entered(self, resource: ResourceTask) -> None:
+        hook = resource.hook
+        if resource.inside and hook not in self._completed:
+            self._completed.add(hook)
+            self._resources[hook] = resource
+            resource.task.add_done_callback(functools.partial(self._resource_ended, hook))
 
     def _resource_ended(self, hook: Hook, task: asyncio.Task[Any]) -> None:
         """By a group or a scope around its yield. What else it raises is the outcome of its hook run."""

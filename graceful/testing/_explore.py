@@ -100,8 +100,10 @@ def explore(
 
     Raises:
         TypeError: `make` returns something else.
-        ValueError: There is no such token, or no such fault.
+        ValueError: There is no such token, or no such fault; `most_steps` is less than 1.
     """
+    if most_steps < 1:
+        raise ValueError(f"most_steps= is at least 1, got {most_steps!r}")
     trials = Trials(make, check, entrance, until)
     tried = [Fault(each) for each in faults]
     chosen = None if only is None else [each if isinstance(each, Schedule) else Schedule.parse(each) for each in only]

@@ -83,7 +83,7 @@ def simulate(
         ValueError: A time is negative or not finite; there is no such signal or entrance.
     """
     actions = _check(app, main, at, entrance)
-    simulation = Simulation(app, main, actions, entrance, until=_time(until))
+    simulation = Simulation(app, main, actions, entrance, until=_time(until, "until= is"))
     return in_thread(simulation.run)
 
 
@@ -122,11 +122,11 @@ def _check(app: object, main: object, at: Mapping[float, Any] | None, entrance: 
     return [(_time(when), _action(what)) for when, what in (at or {}).items()]
 
 
-def _time(when: Any) -> float:
+def _time(when: Any, what: str = "a key of at= is") -> float:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
-        raise TypeError(f"at= has the times in seconds as its keys, got {when!r}: write at={{1.5: signal.SIGTERM}}")
+        raise TypeError(f"{what} a time in seconds, got {when!r}: write at={{1.5: signal.SIGTERM}}, until=60")
     if not 0 <= when < math.inf:
-        raise ValueError(f"at= has finite times from 0 on, got {when!r}")
+        raise ValueError(f"{what} a finite time from 0 on, got {when!r}")
     return float(when)
 
 
@@ -289,8 +289,9 @@ class Simulation(Happenings):
         if is_silent():
             self.loop.be_silent()
         threads = {*threading.enumerate()}
+        observer = self._events.append
         if self.app is not None:
-            self.app.add_observer(self._events.append)
+            self.app.add_observer(observer)
         value, raised = None, None
         with contextlib.ExitStack() as stack:
             stack.enter_context(virtual_time(self.loop.time))
@@ -304,6 +305,8 @@ class Simulation(Happenings):
                 raised = error
             took = self.loop.now
             self.loop.close()
+            if (app := self.app) is not None:
+                app._observers.remove(observer)
             left = [] if self._ended is not None else self._left(threads)
         remains = Remains(self.loop, all_tasks=self._ended is not None or bool(left))
         if self._error is not None:

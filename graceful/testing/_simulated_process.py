@@ -233,6 +233,7 @@ class _BlockGuard(_Simulated, BlockGuard):
 
     @override
     def take(self) -> None:
+        self._reactions = self._signal_hooks.signals
         self._process.add(self)
 
     @override
@@ -241,7 +242,7 @@ class _BlockGuard(_Simulated, BlockGuard):
 
     def handler(self, number: signal.Signals, outer: Handler | None) -> Handler | None:
         """Takes what nobody handles, announces what a server or another app does, and keeps back the second Ctrl-C."""
-        if number not in self._settings.signals:
+        if number not in self._settings.signals and number not in self._reactions:
             return outer
         if outer is None:
             return functools.partial(self._on_signal, number)

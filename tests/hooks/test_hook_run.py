@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import signal
 import time
 import weakref
 
@@ -16,6 +17,7 @@ from graceful import (
     HookTimeout,
     Verdict,
 )
+from graceful.testing import simulate
 
 # --- isolation -------------------------------------------------------------------------------------------------------
 
@@ -315,3 +317,48 @@ def test_a_timeout_that_the_grace_cuts_short():
         HookTimeout, match=r"its share of the grace of 0.6 s was over \(its timeout is 60 s\); stuck at"
     ):
         app.run(asyncio.sleep(0))
+
+
+def test_a_hook_that_raises_when_its_time_is_up(app, caplog):
+    """What it raises is its outcome, and a line says that its time was up, and where it stood."""
+
+    @app.on_shutdown(timeout=0.05)
+    async def flush():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("lost") from None
+
+    with pytest.raises(ConnectionError):
+        app.run(lambda: asyncio.sleep(0))
+    assert [Verdict.RAISED] == [outcome.verdict for outcome in app.report.outcomes]
+    assert "flush timed out after 0.05" in caplog.text
+
+
+def test_a_hook_that_raises_as_somebody_hurries():
+    """What the second Ctrl-C cuts short is no error: the process dies by SIGINT."""
+    app = App("orders", grace=8)
+
+    @app.on_shutdown
+    async def flush():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("lost") from None
+
+    result = simulate(app, lambda: asyncio.sleep(60), at={1: signal.SIGINT, 2: signal.SIGINT})
+    result.assert_exit(-signal.SIGINT)
+    assert [Verdict.RAISED] == [outcome.verdict for outcome in result.outcomes if outcome.stage == "cleanup"]
+
+
+def test_a_function_that_cancels_its_own_task(app, caplog):
+    """It has run to its end all the same."""
+
+    @app.on_shutdown
+    def flush():
+        asyncio.current_task().cancel()
+
+    app.run(lambda: asyncio.sleep(0))
+    assert [Verdict.CANCELLED] == [outcome.verdict for outcome in app.report.outcomes]
+    assert "flush" in caplog.text
+    assert "not all of it ran" not in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from graceful import App
 from graceful._plan.deployed import Level, UnreadableError
+from graceful._plan.systemd_unit import read_units
 
 GOOD = """\
 [Unit]
@@ -266,3 +267,11 @@ def test_unreadable(fits, text, said):
         fits("o.service", text)
 
     assert said in str(raised.value)
+
+
+def test_of_a_unit_and_its_drop_in_the_last_one_counts():
+    """Whichever key it has, and on whichever line."""
+    files = [("o.service", GOOD), ("o.service.d/limit.conf", "[Service]\nTimeoutSec=5\n")]
+    [found] = read_units(files)
+
+    assert (5, "o.service.d/limit.conf:2") == (found.wait, found.wait_place)

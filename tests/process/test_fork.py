@@ -161,3 +161,22 @@ say(graceful.run(main(), loop_factory=LOOP))
 """
     ended = program(source, loop=loop).end()
     assert (0, [str(status)], says) == (ended.status, ended.lines, ended.err)
+
+
+def test_a_forked_child_that_raises_an_exception_that_is_false(program, loop):
+    """Its status is 1, as that of any other."""
+    ended = program(
+        """
+        class Falsy(Exception):
+            def __len__(self): return 0
+        async def main():
+            child = os.fork()
+            if not child:
+                raise Falsy("none")
+            say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        App().run(main, loop_factory=LOOP)
+        """,
+        loop=loop,
+    ).end()
+
+    assert ["1"] == ended.lines

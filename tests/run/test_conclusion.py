@@ -304,3 +304,21 @@ def test_an_exception_that_is_its_own_cause(app):
 
     with pytest.raises(ValueError):
         app.run(main)
+
+
+class Falsy(Exception):  # noqa: N818 - as some libraries name theirs
+    """Several errors in one, as libraries have it: without any, it is false."""
+
+    def __len__(self):
+        return 0
+
+
+def test_an_exception_that_is_false(app):
+    """It counts like any other: raised, and in the report."""
+
+    async def main():
+        raise Falsy("none")
+
+    with pytest.raises(Falsy):
+        app.run(main)
+    assert 1 == app.report.exit_status

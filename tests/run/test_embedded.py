@@ -11,7 +11,8 @@ from support.apps import enter
 from support.failures import LIMIT, SHORT, Mine, fail
 from support.programs import LOOPS
 
-from graceful import App, Kind, StateError
+from graceful import App, EventKind, Kind, StateError
+from graceful.testing import simulate
 
 
 def test_guest():
@@ -335,3 +336,62 @@ def test_the_block_closes_the_loops_async_generators(program, loop):
         loop=loop,
     ).end(timeout=20)
     assert (0, ["went on", "closed"], "") == (ended.status, ended.lines, ended.err)
+
+
+def test_a_lifespan_whose_owner_handles_no_signal(app):
+    """There is no server to ask: `stop()` ends the block at once, and the report knows of no signal."""
+    app.on_startup(lambda: asyncio.get_running_loop().call_later(0.05, app.stop))
+
+    async def main():
+        async with app.lifespan():
+            await asyncio.sleep(60)
+
+    asyncio.run(main())
+    assert [Kind.REQUESTED] == [cause.kind for cause in app.report.causes]
+    assert app.report.took < 1
+
+
+def test_a_lifespan_has_no_task_that_code_could_wait_for(app):
+    """Code that gathers all other tasks would wait for itself."""
+    others = []
+
+    async def main():
+        async with app.lifespan():
+            others.extend(asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(main())
+    assert [] == others
+
+
+def test_under_a_server_that_has_left():
+    """`drain_delay` is for what still serves, and a SIGTERM that was announced is one request, not two."""
+    app = App("orders", grace=8, drain_delay=2)
+
+    @app.on_shutdown
+    def close(): ...
+
+    result = simulate(app, at={1: signal.SIGTERM}, main=lambda: asyncio.sleep(2), entrance="lifespan")
+    assert [2] == [
+        event.at for event in result.events if event.kind is EventKind.HOOK_BEGAN and event.stage == "cleanup"
+    ]
+    assert [signal.SIGTERM] == [cause.signal for cause in result.report.causes]
+
+
+def test_drain_hooks_that_an_announcement_starts():
+    """What one has left behind has ended before the next one begins, as in a run."""
+    app, seen = App("orders", grace=8), []
+
+    @app.on_shutdown(stage="drain")
+    async def second():
+        seen.append("second")
+
+    @app.on_shutdown(stage="drain")
+    async def first():
+        async def rest():
+            await asyncio.sleep(0.5)
+            seen.append("first")
+
+        asyncio.create_task(rest())  # noqa: RUF006 - what is tested
+
+    simulate(app, at={1: signal.SIGTERM}, main=lambda: asyncio.sleep(3), entrance="lifespan")
+    assert ["first", "second"] == seen

@@ -89,3 +89,15 @@ def test_essential_is_a_bool(value):
     """Anything else is refused at decoration."""
     with pytest.raises(TypeError, match="^essential must be True or False, got "):
         App().background(essential=value)
+
+
+def test_it_is_cancelled(app):
+    """By whoever: the program ends, as if it had returned."""
+
+    @app.background(essential=True)
+    async def serve():
+        asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+        await asyncio.sleep(60)
+
+    assert app.run(lambda: asyncio.sleep(60)) is None
+    assert (Kind.COMPLETED, "serve") == (app.report.cause.kind, app.report.cause.task)

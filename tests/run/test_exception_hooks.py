@@ -287,3 +287,39 @@ def test_failures_and_a_hanging_handler_leave_a_share(app):
     with contextlib.suppress(ValueError, ExceptionGroup):
         app.run(main)
     assert ["closed"] == seen
+
+
+def test_an_exception_that_is_raised_again(app):
+    """
+    A client that has lost its connection raises one exception from each call.
+
+    The next time, after it was dealt with, it is another failure; so is that of a cleanup hook.
+    """
+    lost = ConnectionError("lost")
+    started = []
+
+    async def work():
+        started.append(None)
+        await asyncio.sleep(0.01)
+        raise lost
+
+    @app.on_exception(ConnectionError)
+    async def restart():
+        if len(started) < 3:
+            app.create_task(work())
+        return True
+
+    @app.on_shutdown
+    def close():
+        raise lost
+
+    async def main():
+        app.create_task(work())
+        await asyncio.sleep(0.2)
+
+    with pytest.raises(ConnectionError) as raised:
+        app.run(main)
+    assert lost is raised.value
+    assert 3 == len(started)
+    assert [lost] * 3 == [failure.exception for failure in app.report.failures]
+    assert 1 == app.report.exit_status

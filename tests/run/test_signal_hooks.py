@@ -8,6 +8,9 @@ import signal
 import pytest
 from support.programs import LOOPS
 
+from graceful import App
+from graceful.testing import simulate
+
 
 def test_on_signal(app):
     """on_signal() runs instead of stopping, one at a time, once more for what arrived meanwhile."""
@@ -156,3 +159,126 @@ def test_a_signal_handler_whose_failure_is_dealt_with(app):
 
     assert "went on" == app.run(main)
     assert ["reload"] * 2 == seen
+
+
+def test_a_signal_that_came_while_a_run_failed(app):
+    """If the failure is dealt with, the hook runs for it."""
+    seen = []
+    app.on_exception(lambda: True)
+
+    @app.on_signal("USR1")
+    async def reload():
+        seen.append(None)
+        await asyncio.sleep(0.01)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+            raise ValueError("the first time")
+
+    async def main():
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.1)
+
+    app.run(main)
+    assert 2 == len(seen)
+
+
+def test_a_hook_that_could_not_be_started(app):
+    """If that failure is dealt with, the hook runs for the next signal."""
+    seen = []
+    refused = []
+    app.on_exception(lambda: True)
+
+    @app.on_signal("USR1")
+    async def reload():
+        seen.append(None)
+
+    def factory(loop, coro, **options):
+        if coro.__qualname__ == "SignalHooks._run" and not refused:
+            refused.append(None)
+            coro.close()
+            raise RuntimeError("no task")
+        return asyncio.Task(coro, loop=loop, **options)
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(factory)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+            await asyncio.sleep(0.05)
+
+    app.run(main)
+    assert (1, 1) == (len(refused), len(seen))
+
+
+def test_a_late_hook_gives_the_signal_back(app):
+    """The handler that the program had set before is set afterwards, and no wrapper of ours."""
+
+    def own(*_): ...
+
+    before = signal.signal(signal.SIGUSR1, own)
+    try:
+
+        async def main():
+            app.on_signal("USR1")(lambda: None)
+
+        app.run(main)
+        assert own is signal.getsignal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_in_a_block(program, loop, when):
+    """In `async with app:` a signal that nobody else has is for its hook, and given back; ignored ones, too."""
+    hook = "app.on_signal(signal.SIGHUP, signal.SIGUSR1)(lambda number: say(number.name))"
+    ended = program(
+        f"""
+        app = App("orders")
+        {hook if when == "early" else ""}
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        async def main():
+            async with app:
+                {hook if when == "late" else ""}
+                for number in signal.SIGHUP, signal.SIGUSR1:
+                    os.kill(os.getpid(), number)
+                    await asyncio.sleep(0.1)
+            say(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGUSR1).name)
+        with asyncio.Runner(loop_factory=LOOP) as runner: runner.run(main())
+        """,
+        loop=loop,
+    ).end()
+
+    assert (0, ["SIGHUP", "SIGUSR1", "SIG_DFL SIG_IGN"], "") == (ended.status, ended.lines, ended.err)
+
+
+def test_in_a_block_whose_owner_has_the_signal(app, caplog):
+    """The hook will not run: a warning says so, and who has it."""
+    app.on_signal("USR1")(lambda: None)
+
+    def reload(*_): ...
+
+    before = signal.signal(signal.SIGUSR1, reload)
+    try:
+
+        async def main():
+            async with app:
+                pass
+
+        asyncio.run(main())
+        assert reload is signal.getsignal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (
+        "the on_signal hook for SIGUSR1 will not run: in a block of `async with app:` the signal stays with "
+        in caplog.text
+    )
+    assert "reload (" in caplog.text
+
+
+def test_in_a_simulated_block():
+    """The same in a simulation."""
+    app, seen = App("orders"), []
+    app.on_signal("HUP")(seen.append)
+
+    result = simulate(app, lambda: asyncio.sleep(2), at={1: signal.SIGHUP}, entrance="block")
+    assert ([signal.SIGHUP], 2, 0) == (seen, result.took, result.exit_status)

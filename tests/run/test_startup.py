@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 import pytest
 from support.apps import ENTRANCES, nothing
 
-from graceful import App, Verdict
+from graceful import App, HookTimeout, Verdict
+from graceful.testing import simulate
 
 
 def test_startup_rollback(app):
@@ -145,3 +147,47 @@ def test_a_background_task_that_returns_stops_nothing(app):
 
     assert "done" == app.run(main)
     assert ["startup", 0, 1, "main"] == seen
+
+
+@pytest.mark.parametrize("swallowed", ["asyncio.CancelledError", "BaseException"])
+def test_a_startup_that_does_not_let_itself_be_cut_short(program, swallowed):
+    """It is named, and abandoned: the process ends, within the grace and a moment."""
+    ended = program(
+        f"""
+        app = App("orders", grace=1)
+        @app.on_startup
+        async def connect():
+            asyncio.get_running_loop().call_soon(app.stop)
+            while True:
+                try: await asyncio.sleep(60)
+                except {swallowed}: pass
+        app.run()
+        """
+    ).end(timeout=5)
+
+    assert (0, []) == (ended.status, ended.lines)
+    line = r"startup hook connect \(.*\) did not react to its cancellation, and is abandoned\n"
+    assert re.fullmatch(line, ended.err), ended.err
+
+
+def test_a_resource_that_enters_after_it_was_given_up():
+    """It is left like any other, if its turn has not come."""
+    app, seen = App("orders", grace=8), []
+
+    @app.on_shutdown(stage="drain")
+    async def drain():
+        await asyncio.sleep(2)
+
+    @app.resource(timeout=0.1)
+    async def pool():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+        seen.append("entered")
+        yield
+        seen.append("left")
+
+    result = simulate(app)
+    assert isinstance(result.raised, HookTimeout)
+    assert ["entered", "left"] == seen

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from graceful import App, Interrupted, current_app
+from graceful import App, EventKind, Interrupted, current_app
 from graceful.testing import NothingToWaitFor, Result, simulate
 
 HOUR = 3600
@@ -404,7 +404,11 @@ MISUSE = {
     ),
     "time": (lambda: simulate(App("x"), work, at={"1": 2}), TypeError, "write at={1.5: signal.SIGTERM}"),
     "bool": (lambda: simulate(App("x"), work, at={True: 2}), TypeError, "got True"),
-    "negative": (lambda: simulate(App("x"), work, at={-1: 2}), ValueError, "finite times from 0 on, got -1"),
+    "negative": (
+        lambda: simulate(App("x"), work, at={-1: 2}),
+        ValueError,
+        "a key of at= is a finite time from 0 on, got -1",
+    ),
     "infinite": (lambda: simulate(App("x"), work, at={float("inf"): 2}), ValueError, "got inf"),
     "nan": (lambda: simulate(App("x"), work, at={float("nan"): 2}), ValueError, "got nan"),
     "name": (lambda: simulate(App("x"), work, at={1: "SIGTERM"}), TypeError, "got 'SIGTERM'"),
@@ -444,3 +448,13 @@ def test_async_generator_that_is_not_closed_is_left() -> None:
     result = simulate(App("generators", grace=2), main)
 
     assert any("athrow" in each or "aclose" in each for each in result.left)
+
+
+def test_an_app_is_as_it_was():
+    """Several simulations of one app do not tell each other."""
+    app = App("orders")
+    first = simulate(app, work)
+    simulate(app, work)
+
+    assert 1 == sum(event.kind is EventKind.STARTED for event in first.events)
+    assert [] == app._observers
