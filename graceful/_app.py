@@ -379,8 +379,12 @@ class App(Hooks):
 
     @property
     def stopping(self) -> bool:
-        """Whether the end was announced or the shutdown has begun: for a readiness probe."""
-        return (run := self._run) is not None and run.dispatcher.announced_or_stopping
+        """
+        Whether the end was announced or the shutdown has begun: for a readiness probe, and for threads. From any thread.
+
+        It stays `True` when the run is over, until the app runs again.
+        """
+        return self._report is not None if (run := self._run) is None else run.dispatcher.announced_or_stopping
 
     @property
     def report(self) -> Report | None:
@@ -714,6 +718,7 @@ def current_app() -> App:
     The app in which the calling code runs, for modules that have no reference to it.
 
     In main, in tasks, hooks, callbacks and `asyncio.to_thread`; of several apps around the code, the innermost that runs.
+    Other threads, and `run_in_executor`, do not have the context: pass them the app.
     Under a server, also in request handlers, unless the lifespans of several apps run in one loop.
 
     Raises:
@@ -722,4 +727,7 @@ def current_app() -> App:
     for found in reversed(apps_around()):
         if isinstance(found, App) and found._run is not None:
             return found
-    raise StateError("current_app() was called outside of an app: call it in what App.run() or `async with app:` runs")
+    raise StateError(
+        "current_app() was called outside of an app: call it in what App.run() or `async with app:` runs; in a thread, "
+        "start that with asyncio.to_thread(), which takes the context along"
+    )

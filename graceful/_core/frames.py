@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "may_interrupt",
     "outermost",
     "runs_user_code",
+    "show_instead",
     "strip_internal_frames",
     "thread_lines",
     "unwound_lines",
@@ -40,13 +42,24 @@ _DEEPEST = 100
 # --- tasks -------------------------------------------------------------------------------------------------------------
 
 
+#: Tasks of ours, each with the one of the program that it stands in for.
+_stand_ins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def show_instead(task: Any, of: Any) -> None:
+    """What `await_chain` shows of the task `of` is where this one is: `of` only stands in for it."""
+    _stand_ins[of] = weakref.ref(task)
+
+
 def await_chain(awaitable: Any) -> tuple[str, ...]:
     """
     One line a frame, outermost first, for a suspended task or coroutine; what it waits for comes last.
 
     Without frames of ours: what waits in `App.sleep` is shown where it calls that.
     """
-    frames = _awaited_frames(coroutine_of(awaitable) or awaitable)
+    instead = _stand_ins.get(awaitable) if _stand_ins else None
+    shown = awaitable if instead is None else instead()
+    frames = _awaited_frames(coroutine_of(shown) or shown)
     return tuple(line_of(frame) for frame in frames if not is_own(frame))
 
 

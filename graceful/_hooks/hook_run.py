@@ -120,11 +120,11 @@ class HookRun:
         """Seconds until its time is up; never negative."""
         return max(0.0, self.until() - clock.now())
 
-    def _abandon_at(self) -> float:
-        """When it is abandoned, if it is cancelled now: after a moment, and within its slice."""
+    def _abandon_at(self, cancelled_at: float) -> float:
+        """When it is abandoned, if it is cancelled at this time: after a moment, and within its slice."""
         if self.cut:  # a start that is broken off may have much to undo
-            return self._deadline.half_of_rest()
-        return self._slice.abandon_after(clock.now())
+            return self._deadline.half_of_rest(max(cancelled_at, self._deadline.changed_at))
+        return self._slice.abandon_after(cancelled_at)
 
     @property
     def _slice(self) -> Slice:
@@ -238,8 +238,8 @@ class HookRun:
             self.error.__context__ = before
         for each in late:
             each.cancel()
-        over = self._abandon_at()
-        self.abandoned = not await waiting.wait_done(late, lambda: over)
+        now = clock.now()
+        self.abandoned = not await waiting.wait_done(late, lambda: self._abandon_at(now))
         self.stack = stack
 
     def _make_timeout(self, stack: tuple[str, ...]) -> HookTimeout:

@@ -75,15 +75,18 @@ class StuckReporter:
         log(logging.WARNING, "; ".join(parts), stack=stack)
 
 
-def still_running(active: ActiveHooks, tasks: Sequence[tuple[str, asyncio.Task[Any]]]) -> list[str]:
+def still_running(
+    active: ActiveHooks, tasks: Sequence[tuple[str, asyncio.Task[Any]]], jobs: Sequence[tuple[str, tuple[str, ...]]]
+) -> list[str]:
     """
-    One line for each hook and task that has not ended, for the message before a forced end; 30 at most.
+    One line for each hook, task and job that has not ended, for the message before a forced end; 30 at most.
 
     Called in the watchdog's thread, perhaps, while the main thread changes what is looked at.
 
     Args:
         active: The hooks that run now.
         tasks: The other tasks, each with what to call it.
+        jobs: The jobs in executors, each with what to call it and where it is.
     """
     now = clock.now()
     stuck: list[tuple[str, tuple[str, ...]]] = []
@@ -94,6 +97,7 @@ def still_running(active: ActiveHooks, tasks: Sequence[tuple[str, asyncio.Task[A
         stuck += [(f"    its task {_name(child)}", await_chain(child)) for child in children]
         told.update(children)
     stuck += [(label, await_chain(task)) for label, task in tasks if task not in told]
+    stuck += jobs
     lines = [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck[:_MOST]]
     return [*lines, f"and {len(stuck) - _MOST} more"] if len(stuck) > _MOST else lines
 

@@ -53,9 +53,9 @@ class Cancellation:
         self,
         find: Callable[[], Tasks],
         on_overdue: Callable[[asyncio.Task[Any]], None],
+        until: Callable[[], float],
         *,
         first: asyncio.Task[Any] | None = None,
-        not_before: float = -math.inf,
     ) -> Tasks:
         """
         Cancel the tasks that `find` returns, and those that they start while they end; wait for them.
@@ -63,14 +63,13 @@ class Cancellation:
         Args:
             find: Returns the tasks to cancel that have not ended; called again until there are none.
             on_overdue: Called with each task in a critical block that did not end in that share, before it is cancelled.
+            until: Says when the share is over, as `share` does.
             first: Is cancelled alone, and gets half of the share, because its `finally` may need the others; `None`: all
                 are cancelled together.
-            not_before: The share ends at this time at the earliest, unless somebody hurries.
 
         Returns:
             Those that did not end.
         """
-        until = self._share(not_before)
         asked = await self._cancel_first(first, find, until)
         in_time = True
         while in_time and (found := find()):
@@ -110,8 +109,13 @@ class Cancellation:
         if self._unretrieved is not None and task not in self._supervised:
             self._unretrieved.watch_again(task)
 
-    def _share(self, not_before: float) -> Callable[[], float]:
-        """Returns the end of the share: half of what is left, anew when the deadline moves up."""
+    def share(self, not_before: float = -math.inf) -> Callable[[], float]:
+        """
+        Returns what says when the share is over: half of what is left now, anew when the deadline moves.
+
+        Args:
+            not_before: It ends at this time at the earliest, unless somebody hurries.
+        """
         limit, since = math.nan, math.nan
 
         def until() -> float:

@@ -170,6 +170,8 @@ async def _not_awaited(awaitable: Any, default: Any) -> Any:
 
 def _result_of(awaitable: Any, default: Any) -> Any:
     """The result, of a future that has one."""
-    if asyncio.isfuture(awaitable) and awaitable.done() and not awaitable.cancelled():
-        return awaitable.result()
-    return default
+    if not asyncio.isfuture(awaitable) or not awaitable.done() or awaitable.cancelled():
+        return default
+    if isinstance(awaitable.exception(), asyncio.CancelledError):  # a `gather` that was cancelled
+        return default
+    return awaitable.result()

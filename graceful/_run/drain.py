@@ -67,7 +67,12 @@ class Drain:
         self._stuck = stuck
         self.ends_at = self.serves_until = math.inf
         self.is_serving = False
+        self._has_served = False
         self._early: asyncio.Task[None] | None = None
+
+    def begin_to_serve(self) -> None:
+        """The startup is over."""
+        self._has_served = True
 
     def announce(self) -> None:
         """The end was announced: run the drain hooks, while everything goes on. Calling it again does nothing."""
@@ -76,7 +81,8 @@ class Drain:
 
     async def run(self, cause: Cause) -> None:
         """Take its three steps, as long as there is time and nobody hurries."""
-        serves = cause.kind is Kind.SIGNAL and not self._dispatcher.told_owner  # else the server has left already
+        # One whose startup was cut short does not serve, and a server that has handled the signal has left already.
+        serves = self._has_served and cause.kind is Kind.SIGNAL and not self._dispatcher.told_owner
         delay = self._settings.drain_delay if serves else 0.0
         self.ends_at = drain_until(cause.at, delay, self._deadline.at, self._settings.drain_share)
         if delay:

@@ -21,6 +21,7 @@ from typing_extensions import override
 from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.errors import Interrupted, StateError
+from graceful._core.frames import show_instead
 from graceful._core.settings import Settings
 from graceful._core.state import State
 from graceful._core.types import Kind
@@ -203,6 +204,7 @@ class EmbeddedRun(Run):
         resolve(self._ready, None)
         task = parts.tasks.create_stand_in(self._stand_in(parts), "block")
         parts.blocks.stand_in_for(self._body, task)
+        show_instead(self._body, of=task)
 
     def _stand_in_task(self) -> asyncio.Task[Any] | None:
         return None if (parts := self.parts) is None else parts.tasks.main

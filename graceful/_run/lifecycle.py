@@ -133,6 +133,7 @@ class Lifecycle:
         self._dispatcher.enter(State.RUNNING)
         self._running = True
         if not self._dispatcher.stopping:
+            self._drain.begin_to_serve()
             self._observers.tell(EventKind.READY)
         self._pass_on_announcement()
         await self._intake.guarded(self._serving.run(start_main))

@@ -223,10 +223,11 @@ class Run:
         return self.deadline.half_of_rest(self.deadline.changed_at) if self.deadline.stopping else math.inf
 
     def still_running(self) -> list[str]:
-        """One line for each hook and task that has not ended."""
-        parts = self.parts
-        tasks = [] if parts is None else [(parts.tasks.label(task), task) for task in parts.work.unfinished()]
-        return still_running(self.active, tasks)
+        """One line for each hook, task and job that has not ended."""
+        if (parts := self.parts) is None:
+            return still_running(self.active, [], [])
+        tasks = [(parts.tasks.label(task), task) for task in parts.work.unfinished()]
+        return still_running(self.active, tasks, [(job.label, job.stack()) for job in parts.jobs.running()])
 
     def trouble_so_far(self) -> list[str]:
         """What has failed or was given up, without the texts of exceptions: in any thread, and nothing can unblock that."""

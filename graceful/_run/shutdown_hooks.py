@@ -104,8 +104,12 @@ class ShutdownHooks:
         """
         self._check_not_over("enter_async_context()")
         owner = self._ownership.new_owner()
-        with owning(owner):
-            value = await cm.__aenter__()
+        try:
+            with owning(owner):
+                value = await cm.__aenter__()
+        except BaseException:
+            self._ownership.release(owner)  # what is left of it is work
+            raise
         leave = functools.partial(cm.__aexit__, None, None, None)
         try:
             self._check_not_over("enter_async_context()")

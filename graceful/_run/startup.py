@@ -59,6 +59,8 @@ class Startup:
             run = self._running = HookRun(hook, "startup", self._deadline, holds=self._blocks.holds, owner=owner)
             await self._intake.guarded(self._enter(run, owner) if hook.stage is Stage.RESOURCE else self._start(run))
             self._running = None
+            if hook not in self._completed and not run.abandoned:
+                self._ownership.release(owner)  # what is left of it is work
             if run.error is not None:
                 self._intake.fail(run.error, f"{hook} failed", {})
             elif run.verdict is Verdict.CANCELLED and not self._deadline.stopping:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graceful._core import clock
-from graceful._core.budget import UNWIND, cancel_until
+from graceful._core.budget import UNWIND
 from graceful._core.deadline import Deadline
 from graceful._hooks.blocking import BlockingLimit
 from graceful._hooks.stuck import StuckReporter
@@ -88,34 +88,37 @@ class Work:
         Args:
             not_before: When the time for work to end by itself is over: a critical block has it, too.
         """
-        since = self._deadline.changed_at
-        self.ends_at = limit = cancel_until(clock.now(), self._deadline.at, not_before)
-        await self._cancel(self._find, first=self._tasks.main, not_before=not_before)
+        share = self._cancellation.share(not_before)
+        self.ends_at = share()
+        await self._cancel(self._find, share, first=self._tasks.main)
 
         def until() -> float:
-            return limit if since == self._deadline.changed_at else self._deadline.at
+            return -math.inf if self._deadline.hurried else share()
 
-        await self._wait_closed(until)
+        for task in await self._wait_closed(until):
+            self._give_up(task, "is still closing an async generator, and is not waited for any longer")
         for job in await self._jobs.wait_ended(self._waiting, until):
             self._stuck.gave_up(job.label, job.stack(), "is still running, and is not waited for any longer")
 
     async def cancel_rest(self) -> None:
         """Cancel whatever is left when all cleanup is over, also what a startup has started."""
-        await self._cancel(lambda: {task for task in self._listed() if not closes_generator(task)})
-        limit = self._deadline.half_of_rest()
-        await self._wait_closed(lambda: min(limit, self._deadline.at))
-        await self._cancel(self._listed)
+        share = self._cancellation.share
+        await self._cancel(lambda: {task for task in self._listed() if not closes_generator(task)}, share())
+        for task in await self._wait_closed(share()):
+            self._cut_short(task)
+        await self._cancel(self._listed, share())
 
-    async def _wait_closed(self, until: Callable[[], float]) -> None:
-        """Wait for async generators that are being closed, also for those that one of them leaves."""
+    async def _wait_closed(self, until: Callable[[], float]) -> list[asyncio.Task[Any]]:
+        """Wait for async generators that are being closed, also for those that one of them leaves; returns the rest."""
         await asyncio.sleep(0)  # asyncio creates the task in a callback
-        in_time = True
-        while in_time and (closing := [task for task in self._listed() if closes_generator(task)]):
-            in_time = await self._waiting.wait_done(closing, until)
+        while closing := [task for task in self._listed() if closes_generator(task)]:
+            if not await self._waiting.wait_done(closing, until):
+                return [task for task in closing if not task.done()]
+        return []
 
-    async def _cancel(self, find: Any, **options: Any) -> None:
+    async def _cancel(self, find: Any, until: Callable[[], float], **options: Any) -> None:
         self._blocking.tasks_were_cancelled()
-        left = await self._cancellation.cancel(find, self._cut_short, **options)
+        left = await self._cancellation.cancel(find, self._cut_short, until, **options)
         if killed := [task for task in left if isinstance(task, ChildTask)]:
             await self._kill(killed)
         for task in left.difference(killed):

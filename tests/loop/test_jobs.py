@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -311,3 +313,37 @@ def test_a_job_in_another_process_is_waited_for(program, loop):
     ended = program(PROCESS_POOL, loop=loop).wait_for("ready").send(signal.SIGTERM).end()
 
     assert (-signal.SIGTERM, ["ready", "closed after the job: True"], "") == (ended.status, ended.lines, ended.err)
+
+
+@pytest.mark.parametrize("begins", ["startup", "resource", "acquired"])
+def test_a_job_of_what_is_cut_short(app, begins):
+    """The job of a startup that a signal cuts short has ended before what it uses is closed."""
+    seen = []
+
+    @app.resource
+    async def database():
+        yield
+        seen.append("closed")
+
+    def migrate():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        seen.append("migrated")
+
+    async def start():
+        await asyncio.to_thread(migrate)
+
+    async def lives():
+        await start()
+        yield
+
+    async def main():
+        await app.enter_async_context(contextlib.asynccontextmanager(lives)())
+
+    if begins == "startup":
+        app.on_startup(start)
+    elif begins == "resource":
+        app.resource(lives)
+    with pytest.raises(KeyboardInterrupt):
+        app.run(main)
+    assert ["migrated", "closed"] == seen

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graceful import App, Cause, Kind
+from graceful import App, Cause, Kind, current_app
+from graceful.testing import simulate
 
 
 def test_startup_main_and_cleanup(app):
@@ -167,3 +168,23 @@ def test_loop_stop_is_a_request(app):
 
     assert app.run(main) is None
     assert ["closed"] == seen
+
+
+def test_stopping_when_the_run_is_over(app):
+    """A thread that looks now and then sees it, however short the shutdown was."""
+    assert not app.stopping
+    assert app.run(during) is False
+    assert app.stopping
+    assert app.run(during) is False
+
+
+async def during():
+    return current_app().stopping
+
+
+def test_no_delay_where_nothing_serves():
+    """`drain_delay` is not waited for if the startup was cut short."""
+    app = App("orders", grace=8, drain_delay=3)
+    app.on_startup(lambda: asyncio.sleep(60))
+
+    simulate(app, at={1: signal.SIGTERM}).assert_took(1)

@@ -75,6 +75,44 @@ def test_no_line_of_the_package_is_shown(program, call):
     assert "graceful/" not in ended.err
 
 
+def test_jobs_are_named_too(program):
+    """A job in a thread, with the line where it stands."""
+    running = program(
+        """
+        app = App("photos", grace=20)
+        def develop():
+            say("up")
+            time.sleep(2.5)
+        app.run(lambda: asyncio.to_thread(develop))
+        """
+    )
+    ended = running.wait_for("up").send(signal.SIGTERM).end()
+    assert re.search(r"s left: job develop \(.*\) at \S*program0\.py:\d+ in develop\n", ended.err), ended.err
+
+
+def test_the_body_of_a_block_is_shown(program):
+    """Where a block's body waits, and not what stands in for it."""
+    ended = (
+        program(
+            """
+            app = App("orders", grace=2)
+            async def main():
+                async with app:
+                    asyncio.get_running_loop().call_soon(say, "up")
+                    await app.wait_stopping()
+                    await asyncio.sleep(60)
+            asyncio.run(main())
+            """
+        )
+        .wait_for("up")
+        .send(signal.SIGTERM)
+        .end()
+    )
+    assert re.search(r"^main was waited for, .*stuck at .* < \S*program0\.py:\d+ in main$", ended.err, re.MULTILINE), (
+        ended.err
+    )
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_tasks_are_named_too(program, loop):
     """A task that does not end when it is cancelled is named, with where it is stuck."""

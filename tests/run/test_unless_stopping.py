@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import warnings
 
 import pytest
 from support.apps import ENTRANCES, stop_soon
 
 from graceful import App
+from graceful.testing import simulate
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
@@ -222,3 +224,16 @@ def test_in_a_hook(app):
 
     app.run(lambda: asyncio.sleep(60))
     assert "default" == seen[-1]
+
+
+@pytest.mark.parametrize("return_exceptions", [False, True])
+def test_a_gather(return_exceptions):
+    """What is gathered is cancelled, and the default is returned."""
+    app, seen = App("orders", grace=8), []
+
+    async def main():
+        waits = asyncio.gather(asyncio.sleep(60), asyncio.sleep(60), return_exceptions=return_exceptions)
+        seen.append(await app.unless_stopping(waits, "default"))
+
+    simulate(app, main, at={1: signal.SIGTERM}).assert_exit(0)
+    assert ["default"] == seen

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from graceful import App, Interrupted, Kind
+from graceful.testing import simulate
 
 
 async def close(seen, what):
@@ -338,3 +339,24 @@ def test_the_second_half_of_a_resource_that_cancels_itself_has_failed(app, new_l
         app.run(main, loop_factory=new_loop)
 
     assert 1 == app.report.exit_status
+
+
+def test_the_closing_of_an_async_generator_is_given_up(caplog):
+    """It is named, with the line where it stands, before the cleanup begins."""
+    app = App("orders", grace=2)
+
+    async def rows():
+        try:
+            while True:
+                yield 1
+        finally:
+            await asyncio.sleep(60)
+
+    async def main():
+        async for _ in rows():
+            await asyncio.sleep(0.5)
+
+    simulate(app, main, at={1: signal.SIGTERM}).assert_exit(-signal.SIGTERM)
+    assert "is still closing an async generator, and is not waited for any longer after 1.0 s; stuck at " in caplog.text
+    assert "did not end in time, and is cut short" in caplog.text
+    assert " in test_the_closing_of_an_async_generator_is_given_up.<locals>.rows" in caplog.text
