@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import Context
@@ -20,7 +21,7 @@ from typing import Any
 
 from graceful._core.frames import frame_lines
 from graceful._core.places import place
-from graceful._loop.ownership import Owner, current_owner
+from graceful._loop.ownership import current_owner
 from graceful._loop.waiting import Waiting, resolve
 
 __all__ = ["ExecutorJobs", "Job"]
@@ -30,20 +31,49 @@ class Job:
     """
     A function that an executor runs.
 
-    Attributes:
+    Args:
         function: The function.
-        owner: What started it, if that is something acquired: then it is in use until that is released.
-        source: The executor's future.
         waited: Done when it has ended.
+        outlives: Whether whoever has started it goes on after the app.
+
+    Attributes:
+        function: The same.
+        owner: What started it, if that is something acquired: then it is in use until that is released.
+        waited: The same.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], owner: Owner | None, source: Future[Any], waited: asyncio.Future[None]
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], waited: asyncio.Future[None], *, outlives: bool) -> None:
         self.function = function
-        self.owner = owner
-        self.source = source
+        self.owner = current_owner()
         self.waited = waited
+        self._outlives = outlives
+        self._future: asyncio.Future[Any] | None = None
+        self._cancel: Callable[[], object] = lambda: False
+
+    def started(self, future: asyncio.Future[Any], cancel: Callable[[], object]) -> None:
+        """
+        It may run from now on.
+
+        Args:
+            future: What the program awaits.
+            cancel: Cancels it, if it has not begun.
+        """
+        self._future, self._cancel = future, cancel
+
+    def cancel(self) -> None:
+        """Cancel it, if it has not begun."""
+        self._cancel()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether something awaits it, or could."""
+        return self._future is None or not self._future.cancelled()
+
+    @property
+    def is_work(self) -> bool:
+        """Whether it must end before the cleanup: it belongs to nothing in use, and to nothing that goes on."""
+        in_use = self.owner is not None and self.owner.in_use
+        return not in_use and not (self._outlives and self.is_awaited)
 
     @property
     def label(self) -> str:
@@ -76,11 +106,18 @@ class ExecutorJobs:
     Args:
         loop: The loop whose jobs these are.
         on_failed: Called in the loop with a job's label and its error, if nobody awaited it any more.
+        on_started: Called in the code that starts a job, with what is done when the job has ended.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_failed: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_failed: Callable[[str, BaseException], None],
+        on_started: Callable[[asyncio.Future[None]], None],
+    ) -> None:
         self._loop = loop
         self._on_failed = on_failed
+        self._on_started = on_started
         self._jobs: set[Job] = set()
 
     def submit(
@@ -89,40 +126,78 @@ class ExecutorJobs:
         executor: Executor,
         func: Callable[..., Any],
         *args: Any,
+        outlives: bool = False,
     ) -> asyncio.Future[Any]:
-        """Call the loop's `run_in_executor`, and know the job from now on."""
+        """
+        Call the loop's `run_in_executor`, and know the job from now on.
+
+        `outlives`: whoever starts it goes on after the app, so it is waited for only if its future is cancelled.
+        """
         catch = _Catch(executor)
         future = run_in_executor(catch, func, *args)
-        if catch.future is not None:
-            job = Job(_inner(func), current_owner(), catch.future, self._loop.create_future())
-            self._jobs.add(job)
-            catch.future.add_done_callback(functools.partial(self._ended, job, future))
+        if (source := catch.future) is not None:
+            job = self._add(func, outlives=outlives)
+            job.started(future, source.cancel)
+            source.add_done_callback(lambda _: self._ended(job, None if source.cancelled() else source.exception()))
         return future
+
+    def submit_to_default(
+        self,
+        run_in_executor: Callable[..., asyncio.Future[Any]],
+        func: Callable[..., Any],
+        *args: Any,
+        outlives: bool = False,
+    ) -> asyncio.Future[Any]:
+        """The same for the default executor of a loop that is somebody else's, and perhaps does not show it."""
+        job, begun = self._add(func, outlives=outlives), threading.Event()
+
+        def run(*args: Any) -> Any:
+            begun.set()
+            try:
+                result = func(*args)
+            except BaseException as error:
+                self._ended(job, error)
+                raise
+            self._ended(job, None)
+            return result
+
+        def done(_: object) -> None:
+            if not begun.is_set():
+                self._forget(job, None)
+
+        future = run_in_executor(None, run, *args)
+        job.started(future, lambda: begun.is_set() or future.cancel())
+        future.add_done_callback(done)
+        return future
+
+    def _add(self, func: Callable[..., Any], *, outlives: bool) -> Job:
+        job = Job(_inner(func), self._loop.create_future(), outlives=outlives)
+        self._jobs.add(job)
+        self._on_started(job.waited)
+        return job
 
     async def wait_ended(self, waiting: Waiting, until: Callable[[], float]) -> list[Job]:
         """Cancel the jobs that have not begun, and wait for those under way; returns those that did not end."""
-        for job in [*self._jobs]:
-            if job.owner is None or not job.owner.in_use:
-                job.source.cancel()
         left = self.running()
+        for job in left:
+            job.cancel()
         if left:
             await waiting.wait_done([job.waited for job in left], until)
         return [job for job in left if not job.waited.done()]
 
     def running(self) -> list[Job]:
-        """Those that have not ended, and belong to nothing in use."""
-        return [job for job in self._jobs if job.owner is None or not job.owner.in_use]
+        """Those that have not ended, and must end before the cleanup. Safe in another thread."""
+        return [job for job in [*self._jobs] if job.is_work]
 
-    def _ended(self, job: Job, future: asyncio.Future[Any], source: Future[Any]) -> None:
+    def _ended(self, job: Job, error: BaseException | None) -> None:
         """In the thread that ran it."""
-        error = None if source.cancelled() else source.exception()
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._forget, job, future, error)
+            self._loop.call_soon_threadsafe(self._forget, job, error)
 
-    def _forget(self, job: Job, future: asyncio.Future[Any], error: BaseException | None) -> None:
+    def _forget(self, job: Job, error: BaseException | None) -> None:
         self._jobs.discard(job)
         resolve(job.waited, None)
-        if error is not None and future.cancelled():
+        if error is not None and not job.is_awaited:
             self._on_failed(job.label, error)
 
 

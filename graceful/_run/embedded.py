@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -27,6 +27,7 @@ from graceful._core.state import State
 from graceful._core.types import Kind
 from graceful._hooks.hook import Hook
 from graceful._loop.hidden import hide_from_all_tasks
+from graceful._loop.patch import patch_method
 from graceful._loop.waiting import resolve
 from graceful._observe.log import log
 from graceful._observe.observers import Observer
@@ -190,13 +191,31 @@ class EmbeddedRun(Run):
                 await self._wait_uncancelled(self._task)
 
     async def _live(self, parts: LoopParts) -> None:
+        unpatch = patch_method(asyncio.get_running_loop(), "run_in_executor", self._note_jobs)
         try:
             with self.told_to_manager(asyncio.get_running_loop()), parts.view.told(self.observers):
                 await parts.lifecycle.live(lambda: self._open(parts))
             self.report_the_rest()
         finally:
+            unpatch()
             self.dispatcher.enter(State.OVER)
             parts.detach(loop_ends=False)
+
+    def _note_jobs(self, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
+        """Jobs of the block, of supervised tasks and of hooks are waited for; other code's are its own business."""
+
+        def run(executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+            parts, task = self.parts, asyncio.current_task()
+            ours = (
+                task is self._body or self.active.current() is not None or (parts is not None and task in parts.tasks)
+            )
+            if parts is None or not ours:
+                return run_in_executor(executor, func, *args)
+            if executor is None:
+                return parts.jobs.submit_to_default(run_in_executor, func, *args, outlives=task is self._body)
+            return parts.jobs.submit(run_in_executor, executor, func, *args, outlives=task is self._body)
+
+        return run
 
     # --- the task that stands in for the block ---------------------------------------------------------------------
 

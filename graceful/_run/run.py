@@ -318,7 +318,7 @@ class LoopParts:
         exception_hooks = ExceptionHooks(
             hooks.of(Stage.EXCEPTION), deadline, supervisor, run.failures, intake, run.dispatcher, self.tasks
         )
-        self.jobs = ExecutorJobs(loop, intake.job_failed)
+        self.jobs = ExecutorJobs(loop, intake.job_failed, run.active.adopt_job)
         self.startup = startup = Startup(hooks, deadline, supervisor, self.blocks, intake, self.ownership)
         self.serving = Serving(
             hooks.of(Stage.BACKGROUND),

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.apps import ENTRANCES, nothing
 from support.programs import LOOPS
 
 from graceful import App, Interrupted, Verdict
@@ -347,3 +348,88 @@ def test_a_job_of_what_is_cut_short(app, begins):
     with pytest.raises(KeyboardInterrupt):
         app.run(main)
     assert ["migrated", "closed"] == seen
+
+
+BLOCK = """
+app = App("orders", grace=6)
+
+@app.resource
+def database():
+    yield
+    say("closed")
+
+def job():
+    say("up")
+    time.sleep(0.3)
+    say("job done")
+
+@app.background
+async def work():
+    if sys.argv[1] == "background":
+        await asyncio.to_thread(job)
+
+async def main():
+    async with app:
+        if sys.argv[1] == "task":
+            app.create_task(asyncio.to_thread(job))
+        if sys.argv[1] == "body":
+            await asyncio.to_thread(job)
+        if sys.argv[1] == "executor":
+            await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), job)
+        await asyncio.sleep(60)
+
+from concurrent.futures import ThreadPoolExecutor
+with asyncio.Runner(loop_factory=LOOP) as runner:
+    runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("started_by", ["background", "task", "body", "executor"])
+def test_the_jobs_of_a_block(program, loop, started_by):
+    """In `async with app:`, jobs of supervised tasks and of the body have ended before what they use is closed."""
+    ended = program(BLOCK, loop=loop, args=[started_by]).wait_for("up").send(signal.SIGTERM).end()
+
+    assert (-signal.SIGTERM, ["up", "job done", "closed"], "") == (ended.status, ended.lines, ended.err)
+
+
+def test_a_job_of_a_block_that_has_not_begun(app):
+    """It is cancelled with the work; one that fails later is reported."""
+    seen = []
+
+    async def fill():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*(asyncio.to_thread(hold) for _ in range(40)))
+
+    def hold():
+        seen.append(None)
+        time.sleep(0.2)
+
+    async def main():
+        async with app:
+            app.create_task(fill())
+            await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    assert len(seen) < 40
+    assert app.report.took < 1
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_job_that_a_hook_leaves_behind(app, entrance):
+    """It has ended before the next hook begins, like a task that is left behind."""
+    seen = []
+
+    def job():
+        time.sleep(0.1)
+        seen.append("job done")
+
+    app.on_shutdown(lambda: seen.append("next hook"))
+
+    @app.on_shutdown
+    async def flush():
+        asyncio.get_running_loop().run_in_executor(None, job)
+
+    ENTRANCES[entrance](app, nothing)
+    assert ["job done", "next hook"] == seen
+    assert [Verdict.OK] * 2 == [outcome.verdict for outcome in app.report.outcomes]
