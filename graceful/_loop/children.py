@@ -11,6 +11,7 @@ pipes are closed, which a grandchild may hold open for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -157,6 +158,7 @@ class Children:
         self._blocks = blocks
         self._tasks: set[ChildTask] = set()
         self._draining: set[ChildTask] = set()
+        self._transports: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def start_exec(
         self, command: tuple[Any, ...], limit: int, stop: int, options: dict[str, Any], *, drain: bool
@@ -201,6 +203,8 @@ class Children:
         def begin(transport: Any) -> ChildTask:
             group = ProcessGroup(_short(name), transport.get_pid(), transport.send_signal)
             task = ChildTask(self._loop, group, stop, current, context)
+            with contextlib.suppress(TypeError):  # uvloop's has no weak references, and complains of nothing
+                self._transports.add(transport)
             self._ownership.add_hidden(task, context)
             for tasks in (self._tasks, self._draining) if drain else (self._tasks,):
                 tasks.add(task)
@@ -248,6 +252,16 @@ class Children:
         for task in [*self._tasks]:
             if not task.done():
                 task.kill()
+
+    async def close_pipes(self) -> None:
+        """
+        The loop is about to be closed: close what leads to the children, such as a pipe that nobody has read to its end.
+
+        Else asyncio closes it when the transport is collected, and complains that the loop is closed by then.
+        """
+        for transport in [*self._transports]:
+            transport.close()
+        await asyncio.sleep(0)  # the pipes are closed in a callback
 
     def strangers(self) -> list[int]:
         """The pids of children that asyncio has started without us, and that still run."""

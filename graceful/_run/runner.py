@@ -137,6 +137,7 @@ class Runner(Run):
             with self.told_to_manager(loop), parts.view.told(self.observers):
                 await parts.lifecycle.live(lambda: _start_main(parts, main))
                 await finish(loop, executor, self.deadline, parts.waiting, self.dispatcher.cause)
+                await parts.children.close_pipes()
             self.report_the_rest()
             for pid in parts.children.strangers():
                 log(

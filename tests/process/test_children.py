@@ -334,3 +334,22 @@ app.run(main, loop_factory=LOOP)
     ended = program(CHILDREN + source, loop=loop).end()
     assert 2 == len(pids(ended))
     assert all(wait_gone(pid) for pid in pids(ended))
+
+
+@pytest.mark.parametrize("command", ["exec yes", "setsid sleep 60 & exec echo"])
+def test_a_pipe_that_nobody_has_read_to_its_end(program, loop, command):
+    """It is closed with the loop, and nothing is said about it; also if something that has left the group holds it open."""
+    ended = program(
+        f"""
+        app = App("orders")
+        async def main():
+            child = await app.create_subprocess_shell({command!r}, stdout=asyncio.subprocess.PIPE)
+            await child.stdout.readline()
+            say("up")
+            await asyncio.sleep(60)
+        app.run(main, loop_factory=LOOP)
+        """,
+        loop=loop,
+    )
+    ended = ended.wait_for("up").send(signal.SIGTERM).end()
+    assert (-signal.SIGTERM, "") == (ended.status, ended.err)
