@@ -336,7 +336,7 @@ app.run(main, loop_factory=LOOP)
     assert all(wait_gone(pid) for pid in pids(ended))
 
 
-@pytest.mark.parametrize("command", ["exec yes", "setsid sleep 60 & exec echo"])
+@pytest.mark.parametrize("command", ["exec yes", "setsid sleep 5 2>/dev/null & exec echo"])
 def test_a_pipe_that_nobody_has_read_to_its_end(program, loop, command):
     """It is closed with the loop, and nothing is said about it; also if something that has left the group holds it open."""
     ended = program(
