@@ -227,7 +227,9 @@ class App(Hooks):
 
     async def __aenter__(self) -> Self:
         """
-        Start the app in a loop that somebody else owns: startup hooks, resources, background tasks; no signals.
+        Start the app in a loop that somebody else owns: startup hooks, resources, background tasks.
+
+        In the main thread it takes the signals that stop it and that nobody else has, and those of `on_signal` hooks.
 
         Raises:
             StateError: The app is running already, or was told to stop before the block could begin.

@@ -138,7 +138,7 @@ class GracefulFixture:
         stories = [self._of_violation(each, is_first=number == 0) for number, each in enumerate(told)]
         untold = len(exploration.violations) - len(told)
         more = [f"and violations of {untold} more kinds"] if untold else []
-        return "\n\n".join([f"{exploration.failed} of {exploration.runs} runs did not end well", *stories, *more])
+        return "\n\n".join([f"{exploration.failed} of {exploration.runs} runs failed", *stories, *more])
 
     def _of_violation(self, violation: Violation, *, is_first: bool) -> str:
         node = shlex.quote(self._node_id)

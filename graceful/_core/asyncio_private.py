@@ -1,6 +1,8 @@
 """
 Private names of asyncio: the only room that uses any, and what happens on a Python that does not have them.
 
+(`asyncio._get_running_loop` is in asyncio's `__all__`, for code such as this.)
+
 Each was read in the sources of CPython 3.11 to 3.15, and the tests look for each of them on the running Python. Where one
 is missing, less is noticed and nothing breaks:
 
@@ -24,6 +26,8 @@ is missing, less is noticed and nothing breaks:
 | `Handle._callback` | 3.4 | tell a transport's callback from the program's | each is the program's |
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
 | `BaseEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler`, and by what (uvloop shows neither, and leaves the wakeup fd alone) | they are not announced |
+| `BaseEventLoop._ready` | 3.4 | count the steps of a simulated program | `explore` finds no steps |
+| `BaseEventLoop._scheduled` | 3.4 | see when a simulated program goes on, and which timers it leaves | to a microsecond; timers that are left are not reported |
 | `events._set_running_loop` | 3.5 | clean up after a main that called `run_forever()` of another loop (CPython up to 3.13.0) | the cleanup raises "no running event loop" |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
 """

@@ -32,7 +32,7 @@ def real() -> float:
 
 
 def microseconds() -> int:
-    """The time on CLOCK_MONOTONIC in microseconds, as systemd wants it. Where `now` is replaced, this is not."""
+    """The time on CLOCK_MONOTONIC in microseconds, as systemd wants it. Always the real clock."""
     return time.monotonic_ns() // 1000
 
 

@@ -12,7 +12,7 @@ __all__ = ["GracefulError", "HookError", "HookTimeout", "Interrupted", "OrderErr
 
 
 class GracefulError(Exception):
-    """The root of the tree: `except GracefulError` catches every error of the package itself."""
+    """The root of the tree: `except GracefulError` catches every error of the package itself, apart from bad arguments."""
 
 
 class HookError(GracefulError, TypeError):

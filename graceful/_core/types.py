@@ -96,7 +96,8 @@ class Outcome:
         hook: Its qualified name.
         verdict: `ok`, `raised`, `timed out`, `cancelled`, or `skipped` (what it cleans up after was never started).
         where: `file:line` of its definition.
-        stage: The step of the sequence it belonged to: `startup`, `on_exception`, `drain`, `cancel`, `cleanup` or `flush`.
+        stage: The step of the sequence it belonged to: `startup`, `signal`, `on_exception`, `drain`, `cancel`, `cleanup` or
+            `flush`.
         at: When it began, in seconds on `time.monotonic`'s clock.
         took: Seconds it ran.
         error: What it raised, or the `HookTimeout`; `None` if it ended without an error.
@@ -142,7 +143,7 @@ class Event:
         at: When, in seconds on `time.monotonic`'s clock.
         app: What the app is called.
         cause: Why the program ends, from `announced` on; else `None`.
-        stage: The step of the sequence, of a stage, a hook, or what was given up: `startup`, `serving`, `on_exception`,
+        stage: The step of the sequence, of a stage, a hook, or what was given up: `startup`, `signal`, `on_exception`,
             `drain`, `cancel`, `cleanup`, `finish`, `flush` (where there are hooks for it); else `None`.
         hook: The qualified name of the hook that began; else `None`.
         until: When the time is up, on the same clock: of a hook that began, of the shutdown from `stopping` on; infinity

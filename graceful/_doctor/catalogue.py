@@ -142,7 +142,7 @@ CHECKS = [
         "a child hangs",
         conditions.hung_child,
         "wait for children with a limit, then send them SIGKILL",
-        "in the hook: async with asyncio.timeout(2): await process.wait(), and process.kill() if that is over",
+        "start it with app.create_subprocess_exec(), which does that",
     ),
     Check(
         "closed-stdout",
@@ -170,7 +170,7 @@ CHECKS = [
         "processes left",
         remains.processes,
         "send your children the signal and wait for them; a shell script: exec the program, or trap and kill",
-        "terminate the child and await process.wait() in an @app.on_shutdown hook",
+        "start it with app.create_subprocess_exec(), which ends it with the program",
     ),
     Check(
         "left-ports",
@@ -198,7 +198,7 @@ CHECKS = [
         "service manager",
         remains.notify,
         "send STOPPING=1 when the shutdown begins",
-        "send it in an @app.on_shutdown(stage='drain') hook",
+        "app.run(main) sends it",
     ),
     Check(
         "load",

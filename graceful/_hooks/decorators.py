@@ -240,7 +240,7 @@ class Hooks:
             HookError: No signal was named, or the function cannot be called like that.
             ValueError: A signal that no handler can take.
             StateError: The app runs already, and it cannot take the signal here: in another thread than the main one, or in
-                a block of `async with app:`.
+                a block of `async with app:` whose owner handles that signal.
         """
         close_coroutines(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):

@@ -107,7 +107,7 @@ def _resolve(hook: Hook, reference: object, known: dict[object, list[Hook]]) -> 
         names = sorted({other.name for others in known.values() for other in others if other is not hook})
         raise OrderError(
             f"{hook} runs after {getattr(reference, '__qualname__', reference)!r}, "
-            f"which is no hook of this stage; there are: {', '.join(names) or 'no other'}"
+            f"which is not a hook of this stage; there are: {', '.join(names) or 'no other'}"
         )
     return found
 

@@ -28,7 +28,7 @@ def enter_app(app: object) -> None:
 
 
 def leave_app(app: object) -> None:
-    """The opposite; without effect in a context that has not entered it."""
+    """Undo `enter_app`; without effect in a context that has not entered it."""
     around = _around.get()
     if app in around:
         last = len(around) - 1 - around[::-1].index(app)

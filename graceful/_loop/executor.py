@@ -82,7 +82,7 @@ class DefaultExecutor:
 
     async def shut_down(self) -> bool:
         """
-        Wait for the jobs, up to the deadline. A job that is started after this gets an executor of asyncio's own.
+        Wait for the jobs, up to the deadline. After this no job can be started.
 
         Returns:
             Whether no job is left.

@@ -49,11 +49,13 @@ def _check_made(loop: Any) -> None:
         StateError: It is one that cannot be run.
     """
     if not all(callable(getattr(loop, method, None)) for method in _METHODS):
-        raise TypeError(f"loop_factory returned {loop!r}, which is no event loop")
+        raise TypeError(f"loop_factory returned {loop!r}, which is not an event loop")
     if loop.is_closed():
         raise StateError(f"loop_factory returned {loop!r}, which is closed: it must make a new loop for each run")
     if loop.is_running():
-        raise StateError(f"loop_factory returned {loop!r}, which runs already: it must make a new loop for each run")
+        raise StateError(
+            f"loop_factory returned {loop!r}, which is already running: it must make a new loop for each run"
+        )
     try:
         check_loop(loop)
     except TypeError:

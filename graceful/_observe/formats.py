@@ -80,7 +80,7 @@ def rounded(seconds: float) -> float:
 
 
 def as_mermaid(facts: Facts) -> str:
-    """The report as a gantt chart. What was over before the first cause stands at its begin."""
+    """The report as a gantt chart. What was over before the first cause is drawn at its start."""
     timeline = Timeline(facts)
     axis = "%S.%L" if timeline.took < 60 else "%M:%S"
     lines = [

@@ -42,7 +42,7 @@ def silence() -> Generator[None]:
 
 
 def is_silent() -> bool:
-    """Whether that is so here."""
+    """Whether logging is silenced in this context."""
     return _silent.get()
 
 

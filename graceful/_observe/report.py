@@ -82,7 +82,7 @@ class Report:
         The timeline as a gantt chart for Mermaid, which issues and wikis draw between ```` ```mermaid ```` and ```` ``` ````.
 
         Returns:
-            The source of the chart. What was over before the first cause stands at its begin.
+            The source of the chart. What was over before the first cause is drawn at its start.
         """
         from graceful._observe.formats import as_mermaid  # late, to save start-up time
 

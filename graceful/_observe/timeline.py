@@ -16,7 +16,7 @@ __all__ = ["CAUSES", "FAILURES", "Facts", "Row", "Timeline", "duration", "untold
 CAUSES, FAILURES = "causes", "failures"
 
 #: The stages in the order in which they usually begin; others come after these.
-_ORDER = ("startup", "serving", "signal", "on_exception", "drain", "cancel", "cleanup", "finish", "flush")
+_ORDER = ("startup", "signal", "on_exception", "drain", "cancel", "cleanup", "finish", "flush")
 
 
 class Facts(Protocol):
@@ -41,7 +41,7 @@ class Facts(Protocol):
 @dataclass(frozen=True)
 class Row:
     """
-    One thing that happened: a hook with a begin and an end, or a cause or a failure with a moment.
+    One thing that happened: a hook with a start and an end, or a cause or a failure with a moment.
 
     Attributes:
         group: Its stage, or `CAUSES` or `FAILURES`.

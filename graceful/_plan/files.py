@@ -56,7 +56,7 @@ def _text(name: str) -> str:
         with open(name, encoding="utf-8-sig") as file:
             return file.read()
     except UnicodeDecodeError:
-        raise UnreadableError(f"{name}: expected {_EXPECTED}, got a file that is no UTF-8 text") from None
+        raise UnreadableError(f"{name}: expected {_EXPECTED}, got a file that is not UTF-8 text") from None
     except OSError as error:
         raise UnreadableError(f"{name}: {error.strerror}: expected {_EXPECTED}") from None
 

@@ -152,7 +152,7 @@ def _app_in(imported: ModuleType, module: str, attribute: str) -> App:
         )
     if not isinstance(found, App):
         kind = type(found).__name__
-        raise TargetError(f"{module}:{attribute} is no graceful.App but a {kind}{_there_are(imported, module)}")
+        raise TargetError(f"{module}:{attribute} is not a graceful.App but a {kind}{_there_are(imported, module)}")
     return found
 
 

@@ -98,7 +98,7 @@ def at_forced_end(undo: Callable[[], None]) -> None:
 
 
 def not_at_forced_end(undo: Callable[[], None]) -> None:
-    """No longer."""
+    """Remove it again."""
     _to_undo.discard(undo)
 
 

@@ -136,7 +136,7 @@ class ProcessGuard:
         self._unblocker = Unblocker(self._may_block_until, self._dispatcher.wake)
 
     def shield_handlers(self, on_raised: Callable[[BaseException], None]) -> None:
-        """The shutdown begins: what a handler of the program raises from now on is no longer raised in our own code."""
+        """What a handler of the program raises from now on is not raised in our own code."""
         if self._handlers is not None:
             self._handlers.shield(on_raised)
 

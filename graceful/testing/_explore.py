@@ -62,7 +62,7 @@ class Exploration:
         """
         if self.violations:
             stories = "\n\n".join(each.text() for each in self.violations)
-            raise AssertionError(f"{self.failed} of {self.runs} runs did not end well\n\n{stories}")
+            raise AssertionError(f"{self.failed} of {self.runs} runs failed\n\n{stories}")
 
 
 def explore(

@@ -86,7 +86,7 @@ class Result:
 
         Args:
             names: The names of their functions.
-            stage: `startup`, `on_exception`, `drain`, `cleanup` or `signal`.
+            stage: `startup`, `signal`, `on_exception`, `drain`, `cleanup` or `flush`.
         """
         ran = self.hooks(stage)
         self._check(ran == [*names], f"expected the {stage} hooks {', '.join(names)}; got {', '.join(ran) or 'none'}")

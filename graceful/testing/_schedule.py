@@ -90,7 +90,7 @@ class Schedule:
         except ValueError:
             names = ", ".join(Fault)
             raise ValueError(
-                f"{token!r} is no token such as SIGTERM@41 or SIGINT@41+SIGINT@44; the faults are {names}"
+                f"{token!r} is not a token such as SIGTERM@41 or SIGINT@41+SIGINT@44; the faults are {names}"
             ) from None
         if any(place < 1 for _, place in faults):
             raise ValueError(f"{token!r} has a place below 1: steps and hooks are counted from 1")

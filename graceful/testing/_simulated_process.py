@@ -86,7 +86,7 @@ class SimulatedProcess:
         self._guards.append(guard)
 
     def remove(self, guard: Guard) -> None:
-        """No longer."""
+        """Remove it again."""
         if guard in self._guards:
             self._guards.remove(guard)
 
@@ -138,7 +138,7 @@ class SimulatedProcess:
         return min((guard.expires_at() for guard in self._guards), default=math.inf)
 
     def expire(self) -> None:
-        """It does."""
+        """End the process, as the guard that is due first does."""
         first = min(self._guards, key=lambda guard: guard.expires_at())
         first.expire()
 

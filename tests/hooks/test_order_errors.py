@@ -93,7 +93,7 @@ def test_after_does_not_reach_into_another_stage(stage: str, other: str) -> None
     app.on_shutdown(stage=other)(A)
     app.on_shutdown(stage=stage, after=A)(B)
 
-    with pytest.raises(OrderError, match=r"B .* runs after 'A', which is no hook of this stage"):
+    with pytest.raises(OrderError, match=r"B .* runs after 'A', which is not a hook of this stage"):
         app.run(nothing)
 
 

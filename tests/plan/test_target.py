@@ -91,8 +91,8 @@ def test_the_default_app(plan: Run) -> None:
         ("zzz", "there is no module 'zzz' here"),
         ("service:servise", "service has no 'servise': did you mean 'service'?"),
         ("service:zzz", "service has no 'zzz'; there is service:service, service:other"),
-        ("service:number", "service:number is no graceful.App but a int; there is service:service, service:other"),
-        ("service:hooks", "service:hooks is no graceful.App but a Hooks; there is"),
+        ("service:number", "service:number is not a graceful.App but a int; there is service:service, service:other"),
+        ("service:hooks", "service:hooks is not a graceful.App but a Hooks; there is"),
         ("service:create", "service:create is a function (service.py:8): write service:create() if it makes the app"),
         ("service:broken()", "service:broken() failed: ValueError: no database (service.py:12)"),
         ("service", "service has no App called app; there is service:service, service:other"),
@@ -121,7 +121,7 @@ def test_not_found(plan: Run, target: str, said: str) -> None:
         ("x = 1\n", "orders has no App called app; there is no App in it"),
         (
             "from graceful import App\napp = App(grace=8)\napp.on_shutdown(after='x')(lambda: None)\n",
-            "<lambda> (orders.py:3) runs after 'x', which is no hook of this stage",
+            "<lambda> (orders.py:3) runs after 'x', which is not a hook of this stage",
         ),
     ],
 )

@@ -152,7 +152,7 @@ def test_after_of_a_late_hook_is_checked_at_once(app):
     """What `after=` of a late hook names must be there; else the call fails, and nothing is registered."""
 
     async def main():
-        with pytest.raises(OrderError, match=r"late .* runs after 'nobody', which is no hook of this stage"):
+        with pytest.raises(OrderError, match=r"late .* runs after 'nobody', which is not a hook of this stage"):
 
             @app.on_shutdown(after="nobody")
             def late(): ...

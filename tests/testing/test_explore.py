@@ -148,7 +148,7 @@ MISUSE = {
         "make() must return an App, (app, main) or (app, main, state), got 3",
     ),
     "four": (lambda: explore(lambda: (App("x"), None, None, None)), TypeError, "make() must return"),
-    "token": (lambda: explore(make, only=["SIGTERM"]), ValueError, "is no token such as SIGTERM@41"),
+    "token": (lambda: explore(make, only=["SIGTERM"]), ValueError, "is not a token such as SIGTERM@41"),
 }
 
 

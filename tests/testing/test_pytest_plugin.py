@@ -99,7 +99,7 @@ def test_a_violation_fails_the_test_with_its_story(run) -> None:
     result.stdout.re_match_lines_random(
         [
             r">       graceful\.explore\(make, check=nothing_unfinished.*",
-            r"E       AssertionError: \d+ of \d+ runs did not end well",
+            r"E       AssertionError: \d+ of \d+ runs failed",
             r"E       the \d+\w\w of \d+ steps, .* while `work` waited .*",
             r"E         check: assert \['job'\] == \[\]",
             r"E         replay: pytest 'test_it\.py::test_bad' --graceful-replay \S+",
@@ -116,7 +116,7 @@ def test_the_replay_line_can_be_typed(run) -> None:
     result = run(BAD, test, "--graceful-replay", token)
 
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r"E .*1 of 1 runs did not end well"])
+    result.stdout.re_match_lines([r"E .*1 of 1 runs failed"])
     assert (test, token) == replay_of(result)
 
 
@@ -265,10 +265,10 @@ def test_the_settings_in_pyproject(pytester: pytest.Pytester, table: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--graceful-replay", "SIGTERM"], "--graceful-replay: 'SIGTERM' is no token such as SIGTERM@41"),
-        (["--graceful-replay", "SIGFOO@1"], "--graceful-replay: 'SIGFOO@1' is no token"),
+        (["--graceful-replay", "SIGTERM"], "--graceful-replay: 'SIGTERM' is not a token such as SIGTERM@41"),
+        (["--graceful-replay", "SIGFOO@1"], "--graceful-replay: 'SIGFOO@1' is not a token"),
         (["--graceful-replay", "SIGTERM@0"], "--graceful-replay: 'SIGTERM@0' has a place below 1"),
-        (["--graceful-replay", ""], "--graceful-replay: '' is no token"),
+        (["--graceful-replay", ""], "--graceful-replay: '' is not a token"),
         (["-o", "graceful_processes=two"], "graceful_processes must be of type int"),
         (["-o", "graceful_processes=0"], "graceful_processes must be at least 1, got 0"),
         (["-o", "graceful_pairs=-1"], "graceful_pairs must be at least 0, got -1"),
@@ -324,7 +324,7 @@ def test_with_xdist(run) -> None:
     test, token = replay_of(result)
     again = run(GOOD + BAD.partition(APP)[2], "-n", "2", test, "--graceful-replay", token)
     again.assert_outcomes(failed=1)
-    again.stdout.re_match_lines([r"E .*1 of 1 runs did not end well"])
+    again.stdout.re_match_lines([r"E .*1 of 1 runs failed"])
 
 
 def test_a_worker_of_xdist_does_not_fork(run) -> None:

@@ -18,9 +18,9 @@ def test_token_names_a_schedule(token: str) -> None:
 
 
 MISUSE = {
-    "": "is no token such as SIGTERM@41",
-    "SIGTERM": "is no token such as SIGTERM@41",
-    "SIGTERM@x": "is no token such as SIGTERM@41",
+    "": "is not a token such as SIGTERM@41",
+    "SIGTERM": "is not a token such as SIGTERM@41",
+    "SIGTERM@x": "is not a token such as SIGTERM@41",
     "SIGQUIT@3": "the faults are SIGTERM, SIGINT, SIGKILL, stop",
     "SIGTERM@0": "counted from 1",
 }
