@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from graceful._core.deadline import Deadline
 from graceful._core.types import EventKind
 from graceful._hooks.hook_run import HookRun, current_hook_run
-from graceful._loop.waiting import resolve
 from graceful._observe.journal import Journal
 from graceful._observe.observers import Observers
 
@@ -56,11 +55,7 @@ class ActiveHooks:
     def adopt_job(self, ended: asyncio.Future[None]) -> None:
         """A job in an executor was started: if a hook of the shutdown did that, it is a part of its run until it has ended."""
         if self._deadline.stopping and (run := self.current()) is not None:
-            part: asyncio.Future[None] = (
-                ended.get_loop().create_future()
-            )  # of its own, since the run cancels it in the end
-            ended.add_done_callback(lambda _: resolve(part, None))
-            run.adopt(part)
+            run.adopt(ended)
 
     def running(self) -> Iterable[HookRun]:
         """Those that are not over. Safe in another thread."""

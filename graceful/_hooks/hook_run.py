@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -49,8 +49,8 @@ class HookRun:
         holds: Says whether a task is in a critical block, and must not be cut short; `None`: no task is.
         resume: Starts it in the task where it lives, if it is the second half of a resource; `None`: it gets its own task.
         owner: What it acquires: what it starts belongs to that, and lives until that is released; `None`: nothing.
-        release: Called when the hook's own part has ended, if it releases something; returns the tasks that are left of
-            what was acquired, which are cancelled as part of this run.
+        release: Called when the hook's own part has ended, if it releases something; returns what is left of what was
+            acquired: tasks, which are cancelled as part of this run, and futures for jobs, which are waited for.
 
     Attributes:
         task: The task it runs in, once it was started.
@@ -79,7 +79,7 @@ class HookRun:
         holds: Callable[[asyncio.Task[Any] | None], bool] | None = None,
         resume: Callable[[HookRun], asyncio.Task[None]] | None = None,
         owner: Owner | None = None,
-        release: Callable[[], set[asyncio.Task[Any]]] | None = None,
+        release: Callable[[], Iterable[asyncio.Future[Any]]] | None = None,
     ) -> None:
         self.hook = hook
         self.stage = stage
@@ -252,11 +252,11 @@ class HookRun:
     def _cancel_what_is_left(self) -> None:
         """Of what was acquired, and is released now."""
         release, self._release = self._release, None
-        for task in () if release is None else release():
-            if task is not self.task:
-                if not closes_generator(task):  # that is waited for
-                    task.cancel()
-                self.adopt(task)
+        for left in () if release is None else release():
+            if left is not self.task:
+                if isinstance(left, asyncio.Task) and not closes_generator(left):  # that is waited for
+                    left.cancel()
+                self.adopt(left)
 
     def _judge(self, task: asyncio.Task[None], *, in_time: bool) -> Verdict:
         if self.error is not None and self.error is self.timeout:

@@ -21,7 +21,7 @@ from typing import Any
 
 from graceful._core.frames import frame_lines
 from graceful._core.places import place
-from graceful._loop.ownership import current_owner
+from graceful._loop.ownership import Owner, current_owner
 from graceful._loop.waiting import Waiting, resolve
 
 __all__ = ["ExecutorJobs", "Job"]
@@ -106,7 +106,7 @@ class ExecutorJobs:
     Args:
         loop: The loop whose jobs these are.
         on_failed: Called in the loop with a job's label and its error, if nobody awaited it any more.
-        on_started: Called in the code that starts a job, with what is done when the job has ended.
+        on_started: Called in the code that starts a job, with a future that is done when the job has ended.
     """
 
     def __init__(
@@ -173,8 +173,21 @@ class ExecutorJobs:
     def _add(self, func: Callable[..., Any], *, outlives: bool) -> Job:
         job = Job(_inner(func), self._loop.create_future(), outlives=outlives)
         self._jobs.add(job)
-        self._on_started(job.waited)
+        self._on_started(self._end_of(job))
         return job
+
+    def _end_of(self, job: Job) -> asyncio.Future[None]:
+        """A future that is done when the job has ended; whoever waits for it may cancel it."""
+        ended: asyncio.Future[None] = self._loop.create_future()
+        job.waited.add_done_callback(lambda _: resolve(ended, None))
+        return ended
+
+    def ends_of(self, owner: Owner) -> set[asyncio.Future[None]]:
+        """For each job that this has started a future, done when the job has ended; one that has not begun is cancelled."""
+        jobs = [job for job in self._jobs if job.owner is owner]
+        for job in jobs:
+            job.cancel()
+        return {self._end_of(job) for job in jobs}
 
     async def wait_ended(self, waiting: Waiting, until: Callable[[], float]) -> list[Job]:
         """Cancel the jobs that have not begun, and wait for those under way; returns those that did not end."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError
+from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError, split_words
 from graceful._plan.documents import Document, Path, mapping, sequence
 from graceful._plan.durations import compose_seconds
 from graceful._plan.launch import runs_python
@@ -97,10 +96,7 @@ def _command(document: Document, name: str) -> tuple[str, ...]:
 def _words(command: Any) -> list[str]:
     """A string is split into words; unlike in a Dockerfile, no shell runs it."""
     if isinstance(command, str):
-        try:
-            return shlex.split(command)
-        except ValueError:  # a quote without its other half
-            return command.split()
+        return split_words(command)
     return [str(word) for word in sequence(command)]
 
 

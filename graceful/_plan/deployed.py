@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from graceful._observe.plan import Plan
 
-__all__ = ["Deployed", "Finding", "Level", "Setting", "UnreadableError"]
+__all__ = ["Deployed", "Finding", "Level", "Setting", "UnreadableError", "split_words"]
 
 
 class Level(StrEnum):
@@ -93,3 +94,11 @@ class Deployed:
     asks_for_more: bool = False
     set_elsewhere: bool = False
     more: Callable[[Plan], Iterable[Finding]] = lambda _: ()
+
+
+def split_words(command: str) -> list[str]:
+    """The words of a command, as a shell would split them; at spaces, where a quote has no other half."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError
+from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError, split_words
 
 __all__ = ["looks_like_dockerfile", "read_dockerfile"]
 
@@ -152,7 +151,7 @@ def _argument(rest: str, variables: dict[str, str | None]) -> dict[str, str | No
 
 
 def _with_environment(stage: _Stage, each: _Instruction) -> _Stage:
-    words = _split(each.rest)
+    words = split_words(each.rest)
     old = len(words) > 1 and "=" not in words[0]  # `ENV name value`, to the end of the line
     pairs = (
         [(words[0], " ".join(words[1:]))]
@@ -188,13 +187,6 @@ def _command(each: _Instruction) -> _Command:
     if isinstance(words, list) and all(isinstance(word, str) for word in words):  # pyright: ignore[reportUnknownVariableType]
         return _Command(tuple(map(str, words)), is_shell=False, place=each.place)  # pyright: ignore[reportUnknownArgumentType]
     return _Command(("/bin/sh", "-c", each.rest), is_shell=True, place=each.place)
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # a quote without its other half
-        return text.split()
 
 
 # --- what it means -----------------------------------------------------------------------------------------------------

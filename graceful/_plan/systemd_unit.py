@@ -8,12 +8,11 @@ backslash (systemd.syntax(7)). Later files add to earlier ones, as `orders.servi
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from graceful._observe.plan import Plan
-from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError
+from graceful._plan.deployed import Deployed, Finding, Level, Setting, UnreadableError, split_words
 from graceful._plan.durations import systemd_seconds
 from graceful._plan.launch import server_of
 
@@ -163,20 +162,13 @@ def _wait(unit: _Unit) -> tuple[float | None, str]:
 
 
 def _words(line: _Line | None) -> tuple[str, ...]:
-    return () if line is None else tuple(_split(line.value.lstrip(_PREFIXES)))
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # a quote without its other half
-        return text.split()
+    return () if line is None else tuple(split_words(line.value.lstrip(_PREFIXES)))
 
 
 def _environment(unit: _Unit) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for line in unit.all("Environment"):
-        for assignment in _split(line.value):
+        for assignment in split_words(line.value):
             name, _, value = assignment.partition("=")
             found[name] = Setting(value, line.place)
     return found

@@ -341,6 +341,7 @@ class LoopParts:
             supervisor,
             startup,
             self.ownership,
+            self.jobs,
         )
         self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
         drain = Drain(

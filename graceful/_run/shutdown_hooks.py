@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from graceful._core import clock
@@ -19,6 +20,7 @@ from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import make_plan
 from graceful._hooks.scheduler import Acquired, Late, Scheduler
 from graceful._hooks.supervisor import Supervisor
+from graceful._loop.jobs import ExecutorJobs
 from graceful._loop.ownership import Owner, Ownership, owning
 from graceful._loop.waiting import Waiting
 from graceful._observe.journal import Journal
@@ -46,6 +48,7 @@ class ShutdownHooks:
         supervisor: Sees each hook to its end.
         startup: Says what there is to clean up.
         ownership: Knows the tasks that are left of what is released.
+        jobs: Knows the jobs that are left of it.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class ShutdownHooks:
         supervisor: Supervisor,
         startup: Startup,
         ownership: Ownership,
+        jobs: ExecutorJobs,
     ) -> None:
         self._hooks = hooks
         self._deadline = deadline
@@ -71,6 +75,7 @@ class ShutdownHooks:
         self._supervisor = supervisor
         self._startup = startup
         self._ownership = ownership
+        self._jobs = jobs
         self._acquired: deque[Acquired] = deque()
         self._late: list[Late] = []
         self._acquired_drains: deque[Acquired] = deque()
@@ -223,10 +228,13 @@ class ShutdownHooks:
             offered=(self._dispatcher.cause,),
             limit=self._drain_limit if stage == "drain" else None,
             resume=None if resource is None else resource.leave,
-            release=None if owner is None else functools.partial(self._ownership.release, owner),
+            release=None if owner is None else functools.partial(self._release, owner),
         )
         self._active.begin(run)
         return run
+
+    def _release(self, owner: Owner) -> Iterable[asyncio.Future[Any]]:
+        return [*self._ownership.release(owner), *self._jobs.ends_of(owner)]
 
     async def _supervise(self, run: HookRun) -> None:
         await self._supervisor.supervise(run)

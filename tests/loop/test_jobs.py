@@ -433,3 +433,28 @@ def test_a_job_that_a_hook_leaves_behind(app, entrance):
     ENTRANCES[entrance](app, nothing)
     assert ["job done", "next hook"] == seen
     assert [Verdict.OK] * 2 == [outcome.verdict for outcome in app.report.outcomes]
+
+
+def test_a_job_of_a_task_of_a_resource(app):
+    """The resource that owns the task is left first; then the job has ended before what it uses is closed."""
+    seen = []
+
+    @app.resource
+    async def database():
+        yield
+        seen.append("closed")
+
+    def write():
+        time.sleep(0.2)
+        seen.append("written")
+
+    @app.resource
+    async def writer():
+        task = asyncio.create_task(asyncio.to_thread(write))
+        await asyncio.sleep(0.05)
+        yield
+        seen.append("left")
+        task.cancel()
+
+    app.run(nothing)
+    assert ["left", "written", "closed"] == seen

@@ -94,9 +94,9 @@ def closed_loop():
         (asyncio, TypeError, "such as uvloop.new_event_loop, without (); got <module 'asyncio'"),
         ("uvloop", TypeError, "loop_factory must be a function that makes a loop"),
         (types.SimpleNamespace(), TypeError, "got namespace()"),
-        (lambda: None, TypeError, "loop_factory returned None, which is no event loop"),
+        (lambda: None, TypeError, "loop_factory returned None, which is not an event loop"),
         (lambda: asyncio, TypeError, "loop_factory returned <module 'asyncio'"),
-        (asyncio.Runner, TypeError, "which is no event loop"),
+        (asyncio.Runner, TypeError, "which is not an event loop"),
         (closed_loop, StateError, "which is closed: it must make a new loop for each run"),
         (Slots, TypeError, "it takes no attributes (its class has __slots__)"),
     ],
@@ -125,7 +125,7 @@ def test_a_loop_that_runs_already(app):
 
     async def main():
         loop = asyncio.get_running_loop()
-        with pytest.raises(StateError, match="which runs already: it must make a new loop"):
+        with pytest.raises(StateError, match="which is already running: it must make a new loop"):
             await asyncio.to_thread(App("other").run, work, loop_factory=lambda: loop)
 
     app.run(main)
