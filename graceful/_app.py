@@ -244,7 +244,9 @@ class App(Hooks):
                 "`async with app:` needs a running asyncio event loop: graceful runs on asyncio, not on trio"
             )
         check_loop(loop)
-        _, run = self._begin(functools.partial(EmbeddedRun, outer=self._deadline_around(loop)))
+        _, run = self._begin(
+            functools.partial(EmbeddedRun, functools.partial(is_part_of, self), self._deadline_around(loop))
+        )
         try:
             await run.enter()
         except BaseException:

@@ -54,7 +54,8 @@ class ActiveHooks:
 
     def adopt_job(self, ended: asyncio.Future[None]) -> None:
         """A job in an executor was started: if a hook of the shutdown did that, it is a part of its run until it has ended."""
-        if self._deadline.stopping and (run := self.current()) is not None:
+        run = self.current()
+        if run is not None and (self._deadline.stopping or run.stage == "drain"):
             run.adopt(ended)
 
     def running(self) -> Iterable[HookRun]:

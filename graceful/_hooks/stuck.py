@@ -92,15 +92,11 @@ def still_running(
     stuck: list[tuple[str, tuple[str, ...]]] = []
     told: set[asyncio.Future[Any]] = set()
     for run in active.running():
-        children = [child for child in [*run.tasks] if not child.done()]
+        children = [child for child in [*run.tasks] if isinstance(child, asyncio.Task) and not child.done()]
         stuck.append((f"hook {run.hook} since {now - run.began_at:.1f} s", await_chain(run.task)))
-        stuck += [(f"    its task {_name(child)}", await_chain(child)) for child in children]
+        stuck += [(f"    its task {child.get_name()!r}", await_chain(child)) for child in children]
         told.update(children)
     stuck += [(label, await_chain(task)) for label, task in tasks if task not in told]
     stuck += jobs
     lines = [f"{what} at {innermost(stack)}" if stack else what for what, stack in stuck[:_MOST]]
     return [*lines, f"and {len(stuck) - _MOST} more"] if len(stuck) > _MOST else lines
-
-
-def _name(task: asyncio.Future[Any]) -> str:
-    return repr(task.get_name()) if isinstance(task, asyncio.Task) else repr(task)

@@ -149,10 +149,15 @@ class ExecutorJobs:
         outlives: bool = False,
     ) -> asyncio.Future[Any]:
         """The same for the default executor of a loop that is somebody else's, and perhaps does not show it."""
-        job, begun = self._add(func, outlives=outlives), threading.Event()
+        job, lock = self._add(func, outlives=outlives), threading.Lock()
+        begun = forgotten = False
 
         def run(*args: Any) -> Any:
-            begun.set()
+            nonlocal begun
+            with lock:
+                begun = True
+                if forgotten:  # its future was cancelled at this very moment
+                    return None
             try:
                 result = func(*args)
             except BaseException as error:
@@ -162,11 +167,18 @@ class ExecutorJobs:
             return result
 
         def done(_: object) -> None:
-            if not begun.is_set():
+            nonlocal forgotten
+            with lock:
+                forgotten = not begun
+            if forgotten:
                 self._forget(job, None)
 
-        future = run_in_executor(None, run, *args)
-        job.started(future, lambda: begun.is_set() or future.cancel())
+        try:
+            future = run_in_executor(None, run, *args)
+        except BaseException:  # the executor is shut down, perhaps
+            self._forget(job, None)
+            raise
+        job.started(future, lambda: begun or future.cancel())
         future.add_done_callback(done)
         return future
 

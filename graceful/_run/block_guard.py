@@ -77,7 +77,7 @@ class _Announcing:
         if callable(self._handler):
             self._guard.announce(number)
             self._handler(number, frame)
-        else:  # the block that had taken the signal is over
+        elif self._handler == signal.SIG_DFL:  # the block that had taken the signal is over
             self._guard.stop(number)
 
     def __getattr__(self, name: str) -> Any:
@@ -90,7 +90,7 @@ class BlockGuard(ProcessGuard):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._interrupted = False
-        self._loop = asyncio.get_running_loop()
+        self._loop = self._attached_to = asyncio.get_running_loop()
         self._wrapped: dict[signal.Signals, _Announcing] = {}
         self._taken: dict[signal.Signals, Any] = {}  # each with the handler that was set for it
         self._before: dict[signal.Signals, Any] = {}  # each with what had it before
@@ -102,26 +102,33 @@ class BlockGuard(ProcessGuard):
         """The block is entered."""
         if not in_main_thread():
             return
-        self._reactions = self._signal_hooks.signals
-        for number in sorted({*self._settings.signals, *self._reactions}):
+        wanted = self._signal_hooks.signals
+        for number in sorted({*self._settings.signals, *wanted}):
             handler = signal.getsignal(number)
-            if handler == signal.SIG_DFL or (handler == signal.SIG_IGN and number in self._reactions):
-                self._take(number, handler)
-            elif number in self._reactions:
+            if handler == signal.SIG_DFL or (handler == signal.SIG_IGN and number in wanted):
+                if self._take(number, handler) and number in wanted:
+                    self._reactions.add(number)
+                continue
+            if number in wanted:
                 log(logging.WARNING, f"the on_signal hook for {number.name} will not run: {self._owned(number)}")
-            elif callable(handler) and number in {signal.SIGTERM, *CTRL_C} and not raises_interrupt(handler):
+            if number in self._settings.signals and callable(handler) and self._may_stop(number, handler):
                 self._wrapped[number] = _Announcing(self, handler)
                 signal.signal(number, self._wrapped[number])
 
-    def _take(self, number: signal.Signals, before: Any) -> None:
+    @staticmethod
+    def _may_stop(number: signal.Signals, handler: Any) -> bool:
+        return number in {signal.SIGTERM, *CTRL_C} and not raises_interrupt(handler)
+
+    def _take(self, number: signal.Signals, before: Any) -> bool:
         try:
             self._loop.add_signal_handler(number, self._on_signal, number)
         except NotImplementedError:  # Windows
             self._wakeup = self._wakeup or LoopWakeup(self._loop)
             signal.signal(number, self._handle)
         except RuntimeError:  # a loop that takes no signals
-            return
+            return False
         self._taken[number], self._before[number] = signal.getsignal(number), before
+        return True
 
     def _owned(self, number: signal.Signals) -> str:
         """Why it cannot be taken."""
@@ -214,9 +221,8 @@ class BlockGuard(ProcessGuard):
     @override
     def add_reactions(self, numbers: Iterable[signal.Signals]) -> None:
         for number in numbers:
-            self._reactions.add(number)
-            if number not in self._taken:
-                self._take(number, signal.getsignal(number))
+            if number in self._taken or self._take(number, signal.getsignal(number)):
+                self._reactions.add(number)
 
     def _make_unblocker_if_free(self) -> None:
         """A hook that blocks has nothing else to unblock it."""

@@ -51,9 +51,15 @@ class EmbeddedRun(Run):
     guard: BlockGuard
 
     def __init__(
-        self, hooks: Sequence[Hook], settings: Settings, observers: list[Observer], outer: Deadline | None = None
+        self,
+        is_part: Callable[[], bool],
+        outer: Deadline | None,
+        hooks: Sequence[Hook],
+        settings: Settings,
+        observers: list[Observer],
     ) -> None:
         super().__init__(hooks, settings, observers, owns_loop=False)
+        self._is_part = is_part
         self._outer = outer
         body = asyncio.current_task()
         assert body is not None
@@ -202,18 +208,22 @@ class EmbeddedRun(Run):
             parts.detach(loop_ends=False)
 
     def _note_jobs(self, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
-        """Jobs of the block, of supervised tasks and of hooks are waited for; other code's are its own business."""
+        """
+        Jobs of what runs in the app are waited for before the cleanup; other code's are its own business.
+
+        A supervised task, a hook or what something acquired has started ends with the app. The body and its plain tasks may
+        outlive it, so their jobs are waited for only if they are cancelled.
+        """
+        loop = asyncio.get_running_loop()
 
         def run(executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-            parts, task = self.parts, asyncio.current_task()
-            ours = (
-                task is self._body or self.active.current() is not None or (parts is not None and task in parts.tasks)
-            )
-            if parts is None or not ours:
+            parts = self.parts
+            if parts is None or asyncio._get_running_loop() is not loop or not self._is_part():
                 return run_in_executor(executor, func, *args)
+            ends_with_app = asyncio.current_task() in parts.tasks or self.active.current() is not None
             if executor is None:
-                return parts.jobs.submit_to_default(run_in_executor, func, *args, outlives=task is self._body)
-            return parts.jobs.submit(run_in_executor, executor, func, *args, outlives=task is self._body)
+                return parts.jobs.submit_to_default(run_in_executor, func, *args, outlives=not ends_with_app)
+            return parts.jobs.submit(run_in_executor, executor, func, *args, outlives=not ends_with_app)
 
         return run
 

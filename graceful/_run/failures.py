@@ -26,6 +26,7 @@ class Failures:
         self._pending: deque[Failure] = deque()
         self.errors: list[BaseException] = []
         self._known: deque[BaseException] = deque(maxlen=_KEPT)
+        self._settled: deque[BaseException] = deque(maxlen=_KEPT)
         self._journal = journal
 
     def knows(self, error: BaseException) -> bool:
@@ -34,12 +35,17 @@ class Failures:
 
     def dealt_with(self, error: BaseException) -> None:
         """
-        It is over and done with; the next time that it is raised, that is another failure.
+        It is over and done with. If another task fails with it, that is another failure.
 
         A client that has lost its connection may keep one exception, and raise that from each call, as
         `asyncio.StreamReader` does.
         """
         self._known = deque((each for each in self._known if each is not error), maxlen=_KEPT)
+        self._settled.append(error)
+
+    def has_seen(self, error: BaseException) -> bool:
+        """Whether it is among the last ones, or was dealt with: code that awaits a failed task raises its exception again."""
+        return self.knows(error) or any(each is error for each in self._settled)
 
     def record(self, failure: Failure, *, ask: bool) -> None:
         """Keep a failure. `ask`: the `on_exception` hooks are asked about it; else it is raised in any case."""

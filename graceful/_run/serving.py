@@ -98,7 +98,7 @@ class Serving:
         if self._dispatcher.stopping:
             return
         if hook.essential:
-            if task.cancelled() or task.exception() is None:
+            if task.cancelling() if task.cancelled() else task.exception() is None:  # else it has failed
                 self._dispatcher.main_ended(clock.now(), hook.name)
         else:
             self._ended.append(hook)
@@ -122,7 +122,7 @@ class Serving:
             self.result = task.result()
             self.finished = True
             self._dispatcher.main_ended(clock.now())
-        elif self._failures.knows(error):  # reported by a task that main had awaited: main is over all the same
+        elif self._failures.has_seen(error):  # reported by a task that main had awaited: main is over all the same
             self._dispatcher.main_ended(clock.now())
         else:
             self._intake.fail(error, "main failed", {"task": task}, task)

@@ -240,5 +240,5 @@ class ShutdownHooks:
         await self._supervisor.supervise(run)
         if run.was_cut_by_hurry():
             return  # it was ordered, is reported, and is no error
-        if run.error is not None and not self._failures.knows(run.error):
+        if run.error is not None and not self._failures.has_seen(run.error):
             self._failures.add_error(run.error)

@@ -99,9 +99,8 @@ def _hook_rows(run: HookRun) -> Iterable[Running]:
     began, until = run.began_at, run.until()
     yield Running(run.hook.name, began, until, functools.partial(_stack, run.task, run.hook.where))
     for child in [*run.tasks]:
-        if not child.done():
-            name = child.get_name() if isinstance(child, asyncio.Task) else repr(child)
-            yield Running(name, began, until, functools.partial(await_chain, child), inner=True)
+        if isinstance(child, asyncio.Task) and not child.done():
+            yield Running(child.get_name(), began, until, functools.partial(await_chain, child), inner=True)
 
 
 def _stack(task: asyncio.Task[Any] | None, where: str) -> tuple[str, ...]:

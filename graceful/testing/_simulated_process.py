@@ -233,7 +233,8 @@ class _BlockGuard(_Simulated, BlockGuard):
 
     @override
     def take(self) -> None:
-        self._reactions = self._signal_hooks.signals
+        numbers = self._signal_hooks.signals
+        self._reactions = {number for number in numbers if self._process.owners_handler(number) is None}
         self._process.add(self)
 
     @override

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.pages import Block, Console, blocks_of, consoles_of, files_above, session_of, shell_status
+from support.pages import Block, Console, as_shown, blocks_of, consoles_of, files_above, session_of, shell_status
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -85,7 +85,8 @@ def test_a_program_prints_what_the_page_says(page: Path, block: Block, play: Cal
     if block.output is None:
         assert (0, "") == (ended.status, ended.err)
         return
-    assert session.prints.replace("^C\n", "") == ended.out, ended.err
+    shown = session.prints.replace("^C\n", "")
+    assert as_shown(shown, session.prints) == as_shown(ended.out, session.prints), ended.err
     if session.status is None:
         assert "Traceback" not in ended.err, ended.err
     else:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.pages import Block, Session, blocks_of, session_of, shell_status
+from support.pages import Block, Session, as_shown, blocks_of, session_of, shell_status
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -29,7 +29,8 @@ def test_a_program_prints_what_the_page_says(block: Block, play: Callable, tmp_p
     if block.output is None:
         assert (0, "") == (ended.status, ended.err)
         return
-    assert session.prints.replace("^C\n", "") == ended.out
+    shown = session.prints.replace("^C\n", "")
+    assert as_shown(shown, session.prints) == as_shown(ended.out, session.prints)
     if session.status is None:
         assert "Traceback" not in ended.err, ended.err
     else:
@@ -110,3 +111,11 @@ def test_shell_prompts_are_not_output_of_the_program() -> None:
 def test_a_mark_needs_a_reason() -> None:
     """A block that is not run says why not."""
     assert [False] == [block.marked for block in blocks_of("<!-- not run: -->\n```python\nx\n```\n")]
+
+
+def test_a_line_that_comes_again_before_ctrl_c() -> None:
+    """On a slow machine a program has printed its line once more."""
+    prints = "begin\nworking\n^C\nflushed\n"
+    assert "begin\nworking\nflushed\n" == as_shown("begin\nworking\nworking\nflushed\n", prints)
+    assert "begin\nworking\nlost\n" == as_shown("begin\nworking\nlost\n", prints)
+    assert "begin\nbegin\nflushed\n" == as_shown("begin\nbegin\nflushed\n", prints)

@@ -368,10 +368,15 @@ async def work():
     if sys.argv[1] == "background":
         await asyncio.to_thread(job)
 
+async def wait():
+    await asyncio.gather(asyncio.to_thread(job), asyncio.sleep(60))
+
 async def main():
     async with app:
         if sys.argv[1] == "task":
             app.create_task(asyncio.to_thread(job))
+        if sys.argv[1] == "child":
+            app.create_task(wait())
         if sys.argv[1] == "body":
             await asyncio.to_thread(job)
         if sys.argv[1] == "executor":
@@ -385,7 +390,7 @@ with asyncio.Runner(loop_factory=LOOP) as runner:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("started_by", ["background", "task", "body", "executor"])
+@pytest.mark.parametrize("started_by", ["background", "task", "child", "body", "executor"])
 def test_the_jobs_of_a_block(program, loop, started_by):
     """In `async with app:`, jobs of supervised tasks and of the body have ended before what they use is closed."""
     ended = program(BLOCK, loop=loop, args=[started_by]).wait_for("up").send(signal.SIGTERM).end()
@@ -435,7 +440,8 @@ def test_a_job_that_a_hook_leaves_behind(app, entrance):
     assert [Verdict.OK] * 2 == [outcome.verdict for outcome in app.report.outcomes]
 
 
-def test_a_job_of_a_task_of_a_resource(app):
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_job_of_a_task_of_a_resource(app, entrance):
     """The resource that owns the task is left first; then the job has ended before what it uses is closed."""
     seen = []
 
@@ -456,5 +462,41 @@ def test_a_job_of_a_task_of_a_resource(app):
         seen.append("left")
         task.cancel()
 
-    app.run(nothing)
+    ENTRANCES[entrance](app, nothing)
     assert ["left", "written", "closed"] == seen
+
+
+def test_a_block_leaves_other_threads_and_other_code_alone(app):
+    """`run_in_executor` works as before in another thread, and where the loop does not run."""
+
+    def elsewhere(loop):
+        return loop.run_in_executor(None, int, "7")
+
+    async def main():
+        async with app:
+            future = await asyncio.to_thread(elsewhere, asyncio.get_running_loop())
+            while not future.done():
+                await asyncio.sleep(0.01)
+            return future.result()
+
+    assert 7 == asyncio.run(main())
+
+
+def test_a_job_that_an_executor_refuses(app):
+    """A hook of a block that catches the error goes on at once."""
+    seen = []
+
+    @app.on_shutdown
+    async def close():
+        asyncio.get_running_loop()._default_executor.shutdown()
+        with contextlib.suppress(RuntimeError):
+            await asyncio.to_thread(time.sleep, 0)
+        seen.append("closed")
+
+    async def main():
+        async with app:
+            await asyncio.to_thread(time.sleep, 0)
+
+    asyncio.run(main())
+    assert ["closed"] == seen
+    assert app.report.took < 1

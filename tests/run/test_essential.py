@@ -101,3 +101,15 @@ def test_it_is_cancelled(app):
 
     assert app.run(lambda: asyncio.sleep(60)) is None
     assert (Kind.COMPLETED, "serve") == (app.report.cause.kind, app.report.cause.task)
+
+
+def test_it_is_cancelled_and_nobody_asked(app):
+    """That is a failure, as of any supervised task, and the cause."""
+
+    @app.background(essential=True)
+    async def serve():
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        app.run(lambda: asyncio.sleep(60))
+    assert Kind.EXCEPTION == app.report.cause.kind

@@ -293,7 +293,7 @@ def test_an_exception_that_is_raised_again(app):
     """
     A client that has lost its connection raises one exception from each call.
 
-    The next time, after it was dealt with, it is another failure; so is that of a cleanup hook.
+    When it was dealt with, and another task fails with it, that is another failure.
     """
     lost = ConnectionError("lost")
     started = []
@@ -307,19 +307,41 @@ def test_an_exception_that_is_raised_again(app):
     async def restart():
         if len(started) < 3:
             app.create_task(work())
-        return True
-
-    @app.on_shutdown
-    def close():
-        raise lost
+        return len(started) < 3
 
     async def main():
         app.create_task(work())
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(60)
 
     with pytest.raises(ConnectionError) as raised:
         app.run(main)
     assert lost is raised.value
-    assert 3 == len(started)
     assert [lost] * 3 == [failure.exception for failure in app.report.failures]
-    assert 1 == app.report.exit_status
+
+
+def test_a_failed_task_is_awaited_later(app):
+    """Its exception is raised again by that, in main and in a hook: the failure was dealt with, and there is no other."""
+    asked, tasks = [], []
+
+    @app.on_exception
+    async def deal():
+        asked.append(None)
+        return True
+
+    @app.on_shutdown
+    async def close():
+        await tasks[0]
+
+    async def fail():
+        raise ValueError("once")
+
+    async def main():
+        tasks.append(app.create_task(fail()))
+        try:
+            await tasks[0]
+        finally:
+            await asyncio.sleep(0.1)
+
+    assert app.run(main) is None
+    assert 1 == len(asked) == len(app.report.failures)
+    assert 0 == app.report.exit_status

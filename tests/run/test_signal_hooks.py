@@ -282,3 +282,13 @@ def test_in_a_simulated_block():
 
     result = simulate(app, lambda: asyncio.sleep(2), at={1: signal.SIGHUP}, entrance="block")
     assert ([signal.SIGHUP], 2, 0) == (seen, result.took, result.exit_status)
+
+
+def test_a_second_ctrl_c_in_a_block_that_has_a_hook_for_it():
+    """The signal stays with `asyncio.run`, so the hook does not run; the second Ctrl-C hurries all the same."""
+    app = App("orders", grace=8)
+    app.on_signal("INT")(lambda: None)
+    app.on_shutdown(lambda: asyncio.sleep(60))
+
+    result = simulate(app, lambda: asyncio.sleep(60), at={1: signal.SIGINT, 2: signal.SIGINT}, entrance="block")
+    assert result.took < 2 + 2.5

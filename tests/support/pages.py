@@ -131,5 +131,16 @@ def session_of(output: str) -> Session:
     return Session(script, "".join(prints), status)
 
 
+def as_shown(out: str, prints: str) -> str:
+    """
+    What a program has printed, with the line above `^C` once only.
+
+    A program may print that line each second, and on a slow machine it has done so again before Ctrl-C reaches it.
+    """
+    for line in re.findall(r"^(.*\n)\^C\n", prints, re.MULTILINE):
+        out = re.sub(rf"^({re.escape(line)})+", r"\1", out, flags=re.MULTILINE)
+    return out
+
+
 def shell_status(returncode: int) -> int:
     return returncode if returncode >= 0 else 128 - returncode
