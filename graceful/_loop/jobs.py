@@ -34,7 +34,7 @@ class Job:
     Args:
         function: The function.
         waited: Done when it has ended.
-        outlives: Whether whoever has started it goes on after the app.
+        outlives: Whether the code that has started it goes on after the app.
 
     Attributes:
         function: The same.
@@ -131,7 +131,7 @@ class ExecutorJobs:
         """
         Call the loop's `run_in_executor`, and know the job from now on.
 
-        `outlives`: whoever starts it goes on after the app, so it is waited for only if its future is cancelled.
+        `outlives`: the code that starts it goes on after the app, so it is waited for only if its future is cancelled.
         """
         catch = _Catch(executor)
         future = run_in_executor(catch, func, *args)
@@ -189,7 +189,7 @@ class ExecutorJobs:
         return job
 
     def _end_of(self, job: Job) -> asyncio.Future[None]:
-        """A future that is done when the job has ended; whoever waits for it may cancel it."""
+        """A future that is done when the job has ended; a waiter may cancel it."""
         ended: asyncio.Future[None] = self._loop.create_future()
         job.waited.add_done_callback(lambda _: resolve(ended, None))
         return ended
