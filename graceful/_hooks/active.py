@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from graceful._core.deadline import Deadline
 from graceful._core.types import EventKind
@@ -52,11 +52,11 @@ class ActiveHooks:
         run = current_hook_run()  # a task that a startup hook created has inherited its run, which is long over
         return run if run in self._running else None
 
-    def adopt_job(self, ended: asyncio.Future[None]) -> None:
+    def adopt_job(self, make_end: Callable[[], asyncio.Future[None]]) -> None:
         """A job in an executor was started: if a hook of the shutdown did that, it is a part of its run until it has ended."""
         run = self.current()
         if run is not None and (self._deadline.stopping or run.stage == "drain"):
-            run.adopt(ended)
+            run.adopt(make_end())
 
     def running(self) -> Iterable[HookRun]:
         """Those that are not over. Safe in another thread."""

@@ -106,14 +106,14 @@ class ExecutorJobs:
     Args:
         loop: The loop whose jobs these are.
         on_failed: Called in the loop with a job's label and its error, if nobody awaited it any more.
-        on_started: Called in the code that starts a job, with a future that is done when the job has ended.
+        on_started: Called in the code that starts a job, with what makes a future that is done when the job has ended.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         on_failed: Callable[[str, BaseException], None],
-        on_started: Callable[[asyncio.Future[None]], None],
+        on_started: Callable[[Callable[[], asyncio.Future[None]]], None],
     ) -> None:
         self._loop = loop
         self._on_failed = on_failed
@@ -185,7 +185,7 @@ class ExecutorJobs:
     def _add(self, func: Callable[..., Any], *, outlives: bool) -> Job:
         job = Job(_inner(func), self._loop.create_future(), outlives=outlives)
         self._jobs.add(job)
-        self._on_started(self._end_of(job))
+        self._on_started(functools.partial(self._end_of, job))
         return job
 
     def _end_of(self, job: Job) -> asyncio.Future[None]:

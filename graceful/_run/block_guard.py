@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import signal
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -44,7 +43,7 @@ from graceful._process.handlers import (
 )
 from graceful._process.loop_wakeup import LoopWakeup
 from graceful._process.unblock import Unblocker
-from graceful._run.process_guard import ProcessGuard
+from graceful._run.process_guard import ProcessGuard, check_main_thread
 
 __all__ = ["BlockGuard"]
 
@@ -172,8 +171,7 @@ class BlockGuard(ProcessGuard):
 
     def signal_owner(self) -> bool:
         """Have the server that owns the process stop; returns whether there is one."""
-        ours = in_main_thread() and signal.getsignal(signal.SIGTERM) == self._taken.get(signal.SIGTERM, math.nan)
-        return not ours and signal_owner()
+        return not self._has(signal.SIGTERM) and signal_owner()
 
     def stop(self, number: int) -> None:
         """In a signal handler: nobody else is to be told, and the block ends."""
@@ -208,12 +206,15 @@ class BlockGuard(ProcessGuard):
 
     @override
     def has_ctrl_c(self) -> bool:
-        return super().has_ctrl_c() or signal.getsignal(signal.SIGINT) == self._taken.get(signal.SIGINT, math.nan)
+        return super().has_ctrl_c() or self._has(signal.SIGINT)
+
+    def _has(self, number: signal.Signals) -> bool:
+        """Whether the signal is the block's now: the program may have taken it meanwhile."""
+        return number in self._taken and signal.getsignal(number) == self._taken[number]
 
     @override
     def check_reactions(self, numbers: Iterable[signal.Signals]) -> None:
-        if not in_main_thread():
-            raise StateError("Python sets signal handlers only in the main thread: register the hook there")
+        check_main_thread()
         for number in numbers:
             if number not in self._taken and signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
                 raise StateError(self._owned(number))

@@ -36,7 +36,7 @@ from graceful._process.watchdog import Watchdog
 from graceful._run.dispatcher import Dispatcher
 from graceful._run.signal_hooks import SignalHooks
 
-__all__ = ["ProcessGuard", "simulated_guards"]
+__all__ = ["ProcessGuard", "check_main_thread", "simulated_guards"]
 
 
 class ProcessGuard:
@@ -147,8 +147,7 @@ class ProcessGuard:
         Raises:
             StateError: They cannot, here and now.
         """
-        if not in_main_thread():
-            raise StateError("Python sets signal handlers only in the main thread: register the hook there")
+        check_main_thread()
         if self._handlers is None:
             raise StateError("this app has not taken the signals: it runs in another thread")
         for number in numbers:
@@ -322,3 +321,12 @@ class ProcessGuard:
 simulated_guards: ContextVar[Mapping[type[ProcessGuard], type[ProcessGuard]]] = ContextVar(
     "graceful simulated guards", default=MappingProxyType({})
 )
+
+
+def check_main_thread() -> None:
+    """
+    Raises:
+        StateError: This is another thread, and no handler can be set.
+    """
+    if not in_main_thread():
+        raise StateError("Python sets signal handlers only in the main thread: register the hook there")
