@@ -20,6 +20,8 @@ Graceful shutdown for asyncio: your cleanup code runs to completion on Ctrl-C, S
 The folders below are private.
 """
 
+import typing as _typing
+
 from graceful._app import App, current_app
 from graceful._core.errors import GracefulError, HookError, HookTimeout, Interrupted, OrderError, StateError
 from graceful._core.types import Cause, Event, EventKind, Failure, Kind, Outcome, Verdict
@@ -34,9 +36,11 @@ from graceful._default_app import (
     run,
 )
 from graceful._hooks.decorators import Hooks
-from graceful._observe.plan import Plan
-from graceful._observe.planned import PlannedHook, PlannedStep
 from graceful._observe.report import Report
+
+if _typing.TYPE_CHECKING:
+    from graceful._observe.plan import Plan
+    from graceful._observe.planned import PlannedHook, PlannedStep
 
 __all__ = [
     "App",
@@ -69,7 +73,32 @@ __all__ = [
     "run",
 ]
 
-# Tracebacks, help() and pickles show the public name, not the module it was written in.
-for _public in [globals()[_name] for _name in __all__]:
-    if isinstance(_public, type):
-        _public.__module__ = __name__
+#: Few programs ask for a plan, and reading these takes 2 ms of the import's 12: that is done with the first use.
+_PLANNED = ("Plan", "PlannedHook", "PlannedStep")
+
+
+def _publish(public: object) -> None:
+    """Tracebacks, help() and pickles show the public name, not the module it was written in."""
+    if isinstance(public, type):
+        public.__module__ = __name__
+
+
+for _name in __all__:
+    if _name not in _PLANNED:
+        _publish(globals()[_name])
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLANNED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from graceful._observe.plan import Plan
+    from graceful._observe.planned import PlannedHook, PlannedStep
+
+    for public in (Plan, PlannedHook, PlannedStep):
+        _publish(public)
+        globals()[public.__name__] = public
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLANNED})

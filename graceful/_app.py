@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from typing_extensions import override
 
+import graceful  # itself: the annotation `graceful.Plan` is looked up when somebody asks for it
 from graceful._core.arguments import flag, pause
 from graceful._core.errors import HookError, StateError
 from graceful._core.places import call_site
@@ -26,7 +27,6 @@ from graceful._hooks.decorators import Hooks
 from graceful._hooks.hook import Hook, described
 from graceful._loop.current import apps_around, enter_app, is_part_of, leave_app, serving_loop
 from graceful._observe.observers import Observer
-from graceful._observe.plan import Plan
 from graceful._observe.report import Report
 
 # The rooms of a run are imported with the first one: a program that only registers hooks or prints --help saves 10 ms.
@@ -404,7 +404,7 @@ class App(Hooks):
         """
         return self._report
 
-    def plan(self) -> Plan:
+    def plan(self) -> graceful.Plan:
         """
         The shutdown as it would be: the order of the hooks, and how long each may take. Nothing is run.
 

@@ -105,6 +105,7 @@ def neighbours(node: ast.AST) -> set[str]:
 
 #: Imports that say in a comment that they save start-up time.
 LATE = {
+    "__init__": {"_observe.plan", "_observe.planned"},
     "_app": {
         "_core.deadline",
         "_loop.critical",
@@ -280,6 +281,7 @@ def test_what_the_import_brings() -> None:
     assert "graceful._app" in brought
     assert set() == {name for name in brought if name.split(".")[0] != "graceful"} - BROUGHT
     assert set() == {name for name in brought if name.startswith(LATE_WINGS)}
+    assert set() == brought & {"graceful._observe.plan", "graceful._observe.planned"}
 
 
 @pytest.mark.parametrize("name", methods())
