@@ -65,6 +65,9 @@ class Failures:
         return self._pending.popleft() if self._pending else None
 
     def record_harmless(self, failure: Failure) -> None:
-        """For the report only: it is no failure of the program, but of one connection of many, for example."""
+        """
+        For the report only: it is no failure of the program, but of one connection of many, for example.
+
+        It is not known from then on: main may await the same connection, and has failed if that raises the exception again.
+        """
         self._journal.add_failure(failure)
-        self._known.append(failure.exception)
