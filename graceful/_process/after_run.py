@@ -39,7 +39,7 @@ from graceful._core.settings import CTRL_C, default_signals
 from graceful._core.state import Action, StateMachine, Trigger
 from graceful._process.audit import listen, unlisten
 from graceful._process.children import end_with_process
-from graceful._process.exit import EX_SOFTWARE, exit_now, kill_self, worker_lines
+from graceful._process.exit import EX_SOFTWARE, die_by, exit_now, kill_self, worker_lines
 from graceful._process.fork import undo_in_child
 from graceful._process.stderr import write_stderr
 from graceful._process.termination_log import TerminationLog
@@ -179,9 +179,11 @@ def _take_signals(later_signals: StateMachine, termination_log: TerminationLog) 
     def again(number: int, _frame: object) -> None:
         trigger = Trigger.INTERRUPT if number in CTRL_C else Trigger.SIGNAL
         if later_signals.decide(trigger, clock.now()) is Action.FORCE:
-            what = f"the process was ended by {signal.Signals(number).name} before it could end by itself"
             with contextlib.suppress(Exception):  # modules may be empty by now
-                termination_log.add(_still_running(what, end_with_process()))
+                taken, ended = signal.Signals(number), end_with_process()
+                what = f"the process was ended by {taken.name} before it could end by itself"
+                termination_log.add(_still_running(what, ended))
+                die_by(taken, ended)
             kill_self(number)
 
     def reset() -> None:

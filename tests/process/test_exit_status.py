@@ -302,9 +302,12 @@ print("in the buffer")
     assert ended.err == ""
 
 
-@pytest.mark.skipif(
+AS_ROOT = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare for a PID namespace"
 )
+
+
+@AS_ROOT
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_pid_1_exits_with_128_plus_n(tmp_path, loop, number):
     """As PID 1, where no signal of its own can kill it, the status is 128+n."""
@@ -320,13 +323,44 @@ async def main():
 app.run(main, loop_factory=LOOP)
 """
     )
+    ended = run_as_pid_1(script, loop)
+    assert (128 + number, "closed\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@AS_ROOT
+def test_pid_1_is_ended_by_the_third_ctrl_c_after_the_run(tmp_path, loop):
+    """The third Ctrl-C, while atexit callbacks run, ends it at once with 130."""
+    script = tmp_path / "init.py"
+    script.write_text(
+        PRELUDE
+        + """
+import atexit
+@atexit.register
+def slow():
+    for _ in range(2):
+        time.sleep(0.1)  # not to synchronise: the debounce is a time
+        os.kill(1, signal.SIGINT)
+    say("goes on")
+    time.sleep(60)
+app = App(grace=20, debounce=0.05)
+async def main():
+    os.kill(1, signal.SIGINT)
+    await asyncio.sleep(60)
+app.run(main, loop_factory=LOOP)
+"""
+    )
+    ended = run_as_pid_1(script, loop)
+    assert (130, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def run_as_pid_1(script, loop):
+    """Run it with the status and the output that its parent sees."""
     command = ["unshare", "-pf", "--mount-proc", sys.executable, str(script)]
     if subprocess.run([*command[:-2], "true"], capture_output=True, check=False).returncode:
         pytest.skip("no PID namespaces here")
-    ended = subprocess.run(
+    return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "TEST_LOOP": loop}
     )
-    assert (128 + number, "closed\n", "") == (ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_under_coverage_the_data_is_written(program, loop, tmp_path):

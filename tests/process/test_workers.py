@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 from support.programs import LOOPS
@@ -33,4 +34,34 @@ def test_a_job_that_outlasts_the_grace(program, loop):
     pid = int(ended.lines[0].split()[1])
     assert 70 == ended.status
     assert f"(pid {pid}), which is terminated" in ended.err
+    assert wait_gone(pid)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_third_ctrl_c_after_the_run(program):
+    """It cuts an atexit callback short, and terminates the worker that Python would have waited for."""
+    text = """
+import atexit, multiprocessing.util
+app = App("working", grace=20, debounce=0.05)
+def work():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    say("worker", os.getpid())
+    say("ready")
+    time.sleep(60)
+@atexit.register
+def slow():
+    say("ending")
+    time.sleep(60)
+async def main():
+    multiprocessing.get_context("fork").Process(target=work).start()
+    await asyncio.sleep(60)
+app.run(main)
+"""
+    started = program(text, env={"PYTHONWARNINGS": "ignore"}).wait_for("ready").send(signal.SIGINT).wait_for("ending")
+    for _ in range(2):
+        time.sleep(0.15)  # not to synchronise: the debounce is a time
+        started.send(signal.SIGINT)
+    ended = started.end(timeout=10)
+    pid = int(ended.lines[0].split()[1])
+    assert -signal.SIGINT == ended.status
     assert wait_gone(pid)
