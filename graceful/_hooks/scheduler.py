@@ -13,9 +13,10 @@ shows whether something has kept a reference to its task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
@@ -24,7 +25,7 @@ from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
 
-__all__ = ["Acquired", "Late", "Order", "Scheduler"]
+__all__ = ["Acquired", "Additions", "Late", "Order", "Scheduler"]
 
 
 class Acquired(NamedTuple):
@@ -55,6 +56,63 @@ class Late(NamedTuple):
     needs: tuple[Hook, ...]
 
 
+class Additions:
+    """
+    What is added to the hooks of a step while the app runs, perhaps in another thread.
+
+    Attributes:
+        acquired: The last one is released first.
+        late: Each starts as soon as what it needs has ended.
+    """
+
+    def __init__(self, acquired: Iterable[Acquired] = ()) -> None:
+        self.acquired = deque(acquired)
+        self.late: list[Late] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.acquired or self.late)
+
+    def add(self, one: Acquired | Late) -> None:
+        """One more."""
+        if isinstance(one, Acquired):
+            self.acquired.append(one)
+        else:
+            self.late.append(one)
+
+    def move_to(self, others: Additions) -> None:
+        """Whatever runs the step may still take one, and another thread add one: each is here or there, and never in both."""
+        while self.acquired:
+            others.acquired.append(self.acquired.popleft())
+        while self.late:
+            others.late.append(self.late.pop(0))
+
+    def take_back(self, hook: Hook) -> bool:
+        """Whether the hook was still here; now it is not."""
+        waiting: Any
+        for waiting in (self.acquired, self.late):
+            for each in [*waiting]:
+                if each.hook is hook:
+                    with contextlib.suppress(ValueError):  # it is being run after all
+                        waiting.remove(each)
+                        return True
+        return False
+
+
+class Next(NamedTuple):
+    """
+    A hook that starts now.
+
+    Attributes:
+        hook: The hook.
+        behind: How many wait behind it.
+        owner: What it releases, if it releases an acquisition.
+    """
+
+    hook: Hook
+    behind: int
+    owner: Owner | None = None
+
+
 class Scheduler:
     """
     Args:
@@ -82,16 +140,15 @@ class Scheduler:
         self._on_ended = on_ended
         self._on_error = on_error
 
-    async def run(self, plan: Plan, acquired: deque[Acquired], late: list[Late] | None = None) -> None:
+    async def run(self, plan: Plan, additions: Additions) -> None:
         """
         Run each hook of the plan when it may start.
 
         Args:
             plan: The order.
-            acquired: What was acquired while running; before the next hook of the plan, the last one is released.
-            late: Hooks that are in no plan; each starts as soon as what it needs has ended. `None`: there are none.
+            additions: What comes besides: before the next hook of the plan, what was acquired last is released.
         """
-        order = Order(plan, acquired, [] if late is None else late)
+        order = Order(plan, additions)
         supervised: dict[Hook, asyncio.Task[None]] = {}
         news = asyncio.Event()
 
@@ -102,26 +159,26 @@ class Scheduler:
             news.set()
 
         while True:
-            hook = order.next()
-            if hook is None:
+            due = order.next()
+            if due is None:
                 if not supervised:
                     return
                 news.clear()
                 await news.wait()
                 continue
-            run = self._start(hook, order.behind, order.owner)
+            run = self._start(due)
             if run is None:
-                order.done(hook)
+                order.done(due.hook)
             elif supervised or order.more():
-                supervised[hook] = hide_from_all_tasks(HiddenTask(see_to_end(hook, run)))
+                supervised[due.hook] = hide_from_all_tasks(HiddenTask(see_to_end(due.hook, run)))
             else:  # a single hook needs no task that waits for several
-                await see_to_end(hook, run)
+                await see_to_end(due.hook, run)
 
-    def _start(self, hook: Hook, behind: int, owner: Owner | None) -> HookRun | None:
+    def _start(self, due: Next) -> HookRun | None:
         """Start a hook; returns its run, if that has to be supervised."""
         run = None
         try:
-            run = self._begin(hook, behind, owner)
+            run = self._begin(*due)
             if run is not None:
                 run.start(self._waiting)
                 if run.ended_at_once():
@@ -132,23 +189,15 @@ class Scheduler:
 
 
 class Order:
-    """
-    Which hook is next. Other threads may append to `acquired` and `late`, which are copied before they are looked through.
+    """Which hook is next. What other threads may add to is copied before it is looked through."""
 
-    Attributes:
-        behind: How many wait behind the one that `next` returned last.
-        owner: What that one releases, if it releases an acquisition.
-    """
-
-    def __init__(self, plan: Plan, acquired: deque[Acquired], late: list[Late]) -> None:
-        self.behind = 0
-        self.owner: Owner | None = None
+    def __init__(self, plan: Plan, additions: Additions) -> None:
         self._plan = plan
         self._deepest = max(plan.behind.values(), default=-1) + 1
         self._sorter = plan.sorter()
         self._ready = deque(self._sorter.get_ready())
-        self._acquired = acquired
-        self._late = late
+        self._acquired = additions.acquired
+        self._late = additions.late
         self._late_running: set[Hook] = set()
         self._planned = {*plan.needs}
         self._released: Hook | None = None
@@ -158,29 +207,26 @@ class Order:
         """Whether another hook may start; none may while something that was acquired is being released."""
         return self._released is None and (bool(self._ready) or self._is_unused() or self._next_late() is not None)
 
-    def next(self) -> Hook | None:
+    def next(self) -> Next | None:
         """The next hook, which counts as running from now on; `None`: none may start now."""
-        if self._released is not None:
-            return None
+        due = None if self._released is not None else self._take()
+        if due is not None:
+            self._running += 1
+        return due
+
+    def _take(self) -> Next | None:
         if self._is_unused():
-            acquired = self._acquired.pop()
-            hook = self._released = acquired.hook
-            self.owner = acquired.owner
-            self.behind = len(self._acquired) + len(self._late) + self._deepest
-        elif self._ready:
+            hook, _, owner = self._acquired.pop()
+            self._released = hook
+            return Next(hook, len(self._acquired) + len(self._late) + self._deepest, owner)
+        if self._ready:
             hook = self._ready.popleft()
-            self.owner = None
-            self.behind = self._plan.behind[hook] + len(self._late)
-        elif (late := self._next_late()) is not None:
-            hook = late.hook
+            return Next(hook, self._plan.behind[hook] + len(self._late))
+        if (late := self._next_late()) is not None:
             self._late.remove(late)
-            self._late_running.add(hook)
-            self.owner = None
-            self.behind = len(self._late)
-        else:
-            return None
-        self._running += 1
-        return hook
+            self._late_running.add(late.hook)
+            return Next(late.hook, len(self._late))
+        return None
 
     def _is_unused(self) -> bool:
         """Whether something was acquired, and the hook that acquired it has ended, or no hook did and none runs now."""

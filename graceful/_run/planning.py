@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from graceful._core.budget import (
@@ -26,7 +25,7 @@ from graceful._core.settings import Settings
 from graceful._hooks.hook import Hook, Stage
 from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import Plan as HookPlan
-from graceful._hooks.scheduler import Order
+from graceful._hooks.scheduler import Additions, Order
 from graceful._observe.plan import Plan
 from graceful._observe.planned import PlannedHook, PlannedStep
 
@@ -103,13 +102,14 @@ def _scheduled(
     known: HookSet, order: HookPlan, begin: float, limit: float, *, flushes: int = 0
 ) -> Iterator[PlannedHook]:
     """The hooks of a stage, each as soon as it may start, and each as long as it can take; `flushes` are behind them all."""
-    due = Order(order, deque(), [])
+    order_of_start = Order(order, Additions())
     beside = _beside(order)
     running: list[tuple[float, int, Hook]] = []
     number = itertools.count()
     now = begin
     while True:
-        while (hook := due.next()) is not None:
+        while (due := order_of_start.next()) is not None:
+            hook = due.hook
             after = tuple(each.name for each in order.needs[hook])
             unless = tuple(each.name for each in known.startups_of(hook))
             planned = _planned(hook, now, limit, due.behind + flushes, after, beside[hook], unless)
@@ -118,7 +118,7 @@ def _scheduled(
         if not running:
             return
         now, _, ended = heapq.heappop(running)
-        due.done(ended)
+        order_of_start.done(ended)
 
 
 def _planned(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from graceful._hooks.hook import Hook, Stage
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.hook_set import HookSet
 from graceful._hooks.order import make_plan
-from graceful._hooks.scheduler import Acquired, Late, Scheduler
+from graceful._hooks.scheduler import Acquired, Additions, Late, Scheduler
 from graceful._hooks.supervisor import Supervisor
 from graceful._loop.jobs import ExecutorJobs
 from graceful._loop.ownership import Owner, Ownership, owning
@@ -76,12 +75,7 @@ class ShutdownHooks:
         self._startup = startup
         self._ownership = ownership
         self._jobs = jobs
-        self._acquired: deque[Acquired] = deque()
-        self._late: list[Late] = []
-        self._acquired_drains: deque[Acquired] = deque()
-        self._late_drains: list[Late] = []
-        self._acquired_flushes: deque[Acquired] = deque()
-        self._late_flushes: list[Late] = []
+        self._added_drains, self._added, self._added_flushes = Additions(), Additions(), Additions()
         self._drained = False
         self._drain_limit: Callable[[], float] | None = None
         self._released = False
@@ -140,7 +134,7 @@ class ShutdownHooks:
 
     def _release_later(self, release: Callable[[], object], owner: Owner | None = None) -> None:
         """Call it in the cleanup; not before the hook has ended that this is called in."""
-        self._acquired.append(Acquired(Hook(release, Stage.CLEANUP), self._active.current(), owner))
+        self._added.add(Acquired(Hook(release, Stage.CLEANUP), self._active.current(), owner))
 
     def add_late(self, hook: Hook, needs: tuple[Hook, ...] | None) -> None:
         """
@@ -152,56 +146,45 @@ class ShutdownHooks:
             hook: The hook.
             needs: What it waits for; `None`: it has no `after=`.
         """
-        acquired, late = self._acquired, self._late
+        added = self._added
         if hook.stage is Stage.FLUSH:
-            acquired, late = self._acquired_flushes, self._late_flushes
+            added = self._added_flushes
         elif hook.stage is Stage.DRAIN and not self._drained:
-            acquired, late = self._acquired_drains, self._late_drains
-        if needs is None:
-            acquired.append(Acquired(hook, self._active.current()))
-        else:
-            late.append(Late(hook, needs))
-        if self._released:
-            self._take_back(hook)
-
-    def _take_back(self, hook: Hook) -> None:
-        """In another thread, while the cleanup ends: if the hook is still there, it will not be run."""
-        waiting: Any
-        for waiting in (self._acquired, self._late, self._acquired_flushes, self._late_flushes):
-            for each in [*waiting]:
-                if each.hook is hook:
-                    with contextlib.suppress(ValueError):  # it is being run after all
-                        waiting.remove(each)
-                        raise StateError(f"on_shutdown() came too late for {hook}: the cleanup is over")
+            added = self._added_drains
+        added.add(Acquired(hook, self._active.current()) if needs is None else Late(hook, needs))
+        # In another thread, while the cleanup ends: if the hook is still there, it will not be run.
+        if self._released and (self._added.take_back(hook) or self._added_flushes.take_back(hook)):
+            raise StateError(f"on_shutdown() came too late for {hook}: the cleanup is over")
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
     async def drain(self, limit: Callable[[], float]) -> None:
         """Run the `stage="drain"` hooks; `limit` says when they must be over."""
         self._drain_limit = limit
-        await self._scheduler.run(self._hooks.drains, self._acquired_drains, self._late_drains)
+        await self._scheduler.run(self._hooks.drains, self._added_drains)
         self._drained = True
 
     async def clean_up(self) -> None:
         """Release what was acquired, and run the cleanup hooks and the second halves of resources."""
         self._drained = True
-        self._acquired.extend(self._acquired_drains)  # another thread may have come late
-        self._late.extend(self._late_drains)
-        await self._scheduler.run(self._hooks.cleanups, self._acquired, self._late)
+        self._added_drains.move_to(
+            self._added
+        )  # another thread may have come late; those of an announcement may still run
+        await self._scheduler.run(self._hooks.cleanups, self._added)
 
     async def release_rest(self) -> None:
         """Release what was acquired while the last tasks ended. After this nothing can be acquired."""
-        while not self._released or self._acquired or self._late:
-            await self._scheduler.run(make_plan([]), self._acquired, self._late)
+        while not self._released or self._added:
+            await self._scheduler.run(make_plan([]), self._added)
             self._released = True  # what another thread adds from now on, it takes back if it still can
 
     def has_flushes(self) -> bool:
         """Whether there are `stage="flush"` hooks."""
-        return bool(self._hooks.flush_count or self._acquired_flushes or self._late_flushes)
+        return bool(self._hooks.flush_count or self._added_flushes)
 
     async def flush(self) -> None:
         """Run the `stage="flush"` hooks, when nothing else is left."""
-        await self._scheduler.run(self._hooks.flushes, self._acquired_flushes, self._late_flushes)
+        await self._scheduler.run(self._hooks.flushes, self._added_flushes)
 
     def _stage(self, hook: Hook) -> str:
         if hook.stage is Stage.FLUSH:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import math
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -37,7 +36,7 @@ from graceful._hooks.child_tasks import adopting
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.order import make_plan
-from graceful._hooks.scheduler import Scheduler
+from graceful._hooks.scheduler import Additions, Scheduler
 from graceful._loop.waiting import Waiting
 
 # --- order -----------------------------------------------------------------------------------------------------------
@@ -293,7 +292,7 @@ def test_an_error_between_two_hooks_costs_at_most_one() -> None:
             await run.wait_ended(waiting)
 
         scheduler = Scheduler(waiting, begin=begin, supervise=supervise, on_ended=ended, on_error=errors.append)
-        await scheduler.run(make_plan([*collection._hooks()]), deque())
+        await scheduler.run(make_plan([*collection._hooks()]), Additions())
 
     asyncio.run(walked())
     assert ["c", "a"] == seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import textwrap
+import time
 
 import pytest
 from support.programs import LOOPS
@@ -354,3 +355,31 @@ def test_sigterm_amid_the_cleanup_changes_nothing(program, loop):
     """
     ended = _program(program, source, loop).wait_for("closing").send(signal.SIGTERM).end()
     assert ["drained True", "closing", "slow closed", "closed", "pool closed"] == ended.lines[:5], ended.err
+
+
+def test_late_drain_hooks_of_an_announcement_run_once(program):
+    """A program that handles SIGTERM itself, and then Ctrl-C twice: what has not begun by then is not begun twice."""
+    source = """
+ran = []
+def make(number):
+    async def hook():
+        ran.append(number)
+        await asyncio.sleep(60)
+    return hook
+async def main():
+    async with (app := App("test", grace=8, debounce=0.05)):
+        for number in range(60):
+            app.on_shutdown(stage="drain")(make(number))
+        say("ready")
+        await asyncio.sleep(60)
+signal.signal(signal.SIGTERM, lambda *_: asyncio.get_running_loop().call_later(0.1, say, "told"))
+try:
+    asyncio.run(main())
+finally:
+    say(len(ran), "of", len({*ran}))
+"""
+    started = program(source).wait_for("ready").send(signal.SIGTERM).wait_for("told")
+    for _ in range(2):
+        started.send(signal.SIGINT)
+        time.sleep(0.3)  # not to synchronise: the debounce is a time
+    assert "60 of 60" == started.end().lines[-1]

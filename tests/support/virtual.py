@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from graceful._core.deadline import Deadline
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.order import make_plan
-from graceful._hooks.scheduler import Acquired, Scheduler
+from graceful._hooks.scheduler import Acquired, Additions, Scheduler
 from graceful._loop.waiting import Waiting
 
 T = TypeVar("T")
@@ -38,7 +37,7 @@ async def run_hooks(
         return HookRun(hook, "cleanup", deadline, behind)
 
     scheduler = Scheduler(waiting, begin=begin, supervise=supervise, on_ended=ended, on_error=pytest.fail)
-    await scheduler.run(make_plan([*hooks._hooks()]), deque(map(Acquired, pushed)))
+    await scheduler.run(make_plan([*hooks._hooks()]), Additions(map(Acquired, pushed)))
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
