@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 from graceful._core import clock
 from graceful._core.budget import HURRY, half_of_rest
@@ -24,7 +25,8 @@ class Deadline:
     Only time in which the whole process was suspended (SIGSTOP, a paused container) makes it later, by what was lost. A thread
     that watches it looks every `TICK` seconds; if the last look is much older than that, and the process has used the CPU
     for less than half of what is missing, it was suspended, and the time since that look does not count. A loop that is
-    blocked does not count: the thread looks on. Nor does C code that holds the GIL: it uses CPU.
+    blocked does not count: the thread looks on. Nor does C code that holds the GIL: it uses CPU. What else is fixed during the
+    shutdown, such as the end of a drain, moves with it (`fix`).
 
     Only plain attributes are read and written, so every method but `look` is safe in a signal handler and from any thread.
 
@@ -35,7 +37,8 @@ class Deadline:
         grace: The same.
         at: The deadline; infinity while the program runs.
         began_at: When the first cause arrived; infinity while there is none.
-        changed_at: When the deadline last changed; minus infinity before it is fixed.
+        changed_at: When the deadline last changed, moved like the deadline itself by what was lost since; minus infinity
+            before it is fixed.
         hurried: Whether a second Ctrl-C moved it up: nothing but cleanup hooks is waited for any more.
     """
 
@@ -45,6 +48,7 @@ class Deadline:
         self.began_at = math.inf
         self.changed_at = -math.inf
         self.hurried = False
+        self._lost = 0.0
         self._is_watched = False
         self._looked_at = self._cpu_used = 0.0
         self._looking = threading.Lock()
@@ -53,6 +57,11 @@ class Deadline:
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""
         return self.began_at < math.inf
+
+    @property
+    def counted_from(self) -> float:
+        """When the first cause arrived, moved like the deadline itself."""
+        return self.began_at + self._lost
 
     def begin(self, at: float) -> None:
         """The first cause arrived `at` this time."""
@@ -101,7 +110,14 @@ class Deadline:
                 passed, used = now - self._looked_at, cpu - self._cpu_used
                 if self.stopping and passed > TICK + max(_LATE, 2 * used):
                     self.at += passed
+                    self.changed_at += passed
+                    self._lost += passed
                 self._looked_at, self._cpu_used = now, cpu
+
+    def fix(self, at: float) -> Callable[[], float]:
+        """Returns what says when that is: `at`, later by the time for which the process is suspended from now on."""
+        before = self._lost
+        return lambda: at + self._lost - before
 
     def remaining(self) -> float:
         """Seconds until the deadline; never negative, infinity while the program runs."""
@@ -113,7 +129,7 @@ class Deadline:
 
     def part_of_grace(self, share: float) -> float:
         """The point at which this part of the time from the first cause to the deadline is over."""
-        return self.began_at + (self.at - self.began_at) * share
+        return self.counted_from + (self.at - self.counted_from) * share
 
     def half_of_grace(self, since: float) -> float:
         """The point halfway to the deadline that a cause at `since` would have set, whether or not there is one."""

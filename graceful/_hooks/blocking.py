@@ -34,11 +34,11 @@ class BlockingLimit:
         self._active = active
         self._tasks = tasks
         self._owns_loop = owns_loop
-        self._cancelled_at = -math.inf
+        self._cancelled_at = deadline.fix(-math.inf)
 
     def tasks_were_cancelled(self) -> None:
         """The share for code outside hooks begins anew: what blocks now does so in its `finally`."""
-        self._cancelled_at = clock.now()
+        self._cancelled_at = self._deadline.fix(clock.now())
 
     def until(self) -> float:
         """When the running code must stop blocking the loop; infinity: never. In a signal handler, in its context."""
@@ -48,7 +48,7 @@ class BlockingLimit:
             return run.until()
         if not stopping or not (self._owns_loop or starting or self._runs_ours()):
             return math.inf
-        half = self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at))
+        half = self._deadline.half_of_rest(max(self._deadline.changed_at, self._cancelled_at()))
         return half if self._deadline.hurried else max(half, self._deadline.part_of_grace(self._share))
 
     def _runs_ours(self) -> bool:

@@ -96,6 +96,7 @@ class HookRun:
         self.timeout: HookTimeout | None = None
         self.stack: tuple[str, ...] = ()
         self.began_at = clock.now()
+        self._counted_from = deadline.fix(self.began_at)
         self._deadline = deadline
         self._offered = offered
         self._limit = limit
@@ -114,7 +115,7 @@ class HookRun:
             until = self._deadline.half_of_rest(self._deadline.changed_at) if held else -math.inf
         else:
             until = self._slice.cancel_at
-        return within_timeout(until, self.began_at, self.hook.timeout)
+        return within_timeout(until, self._counted_from(), self.hook.timeout)
 
     def remaining(self) -> float:
         """Seconds until its time is up; never negative."""
@@ -238,14 +239,14 @@ class HookRun:
             self.error.__context__ = before
         for each in late:
             each.cancel()
-        now = clock.now()
-        self.abandoned = not await waiting.wait_done(late, lambda: self._abandon_at(now))
+        now = self._deadline.fix(clock.now())
+        self.abandoned = not await waiting.wait_done(late, lambda: self._abandon_at(now()))
         self.stack = stack
 
     def _make_timeout(self, stack: tuple[str, ...]) -> HookTimeout:
         took, timeout = clock.now() - self.began_at, self.hook.timeout
         why = ""
-        if timeout is not None and self.until() < self.began_at + timeout:
+        if timeout is not None and self.until() < self._counted_from() + timeout:
             why = f"its share of the grace of {self._deadline.grace:g} s was over (its timeout is {timeout:g} s)"
         return HookTimeout(self.hook.name, took, stack, why)
 
@@ -270,7 +271,7 @@ class HookRun:
     def was_cut_by_hurry(self) -> bool:
         """Whether it ran out of time only because somebody pressed Ctrl-C again."""
         timed_out = self.timeout is not None and self._deadline.hurried
-        return timed_out and (self.hook.timeout is None or clock.now() < self.began_at + self.hook.timeout)
+        return timed_out and (self.hook.timeout is None or clock.now() < self._counted_from() + self.hook.timeout)
 
     def finish(self) -> Outcome:
         """It is over: returns its outcome."""

@@ -99,8 +99,8 @@ class Cancellation:
         began, share = clock.now(), until()
         if not self._blocks.postpone({first}, among=find()):
             first.cancel()
-        half = began + (share - began) / 2
-        await self._waiting.wait_done([first], lambda: -math.inf if self._deadline.hurried else half)
+        half = self._deadline.fix(began + (share - began) / 2)
+        await self._waiting.wait_done([first], lambda: -math.inf if self._deadline.hurried else half())
         return {first}
 
     def abandon(self, task: asyncio.Future[Any]) -> None:
@@ -116,13 +116,13 @@ class Cancellation:
         Args:
             not_before: It ends at this time at the earliest, unless somebody hurries.
         """
-        limit, since = math.nan, math.nan
+        limit, since, earliest = math.nan, math.nan, self._deadline.fix(not_before)
 
         def until() -> float:
             nonlocal limit, since
             if since != self._deadline.changed_at:
                 since = self._deadline.changed_at
-                at_least = -math.inf if self._deadline.hurried else not_before
+                at_least = -math.inf if self._deadline.hurried else earliest()
                 limit = cancel_until(clock.now(), self._deadline.at, at_least)
             return limit
 
@@ -157,5 +157,5 @@ class Cancellation:
 
     async def _let_unwind(self, tasks: Tasks) -> None:
         """For those that were cancelled when their share was over."""
-        over = clock.now() + min(UNWIND, self._deadline.remaining() / 10)
-        await self._waiting.wait_done(tasks, lambda: over)
+        over = self._deadline.fix(clock.now() + min(UNWIND, self._deadline.remaining() / 10))
+        await self._waiting.wait_done(tasks, over)

@@ -39,8 +39,8 @@ class Drain:
         stuck: Where those are reported that did not end in time.
 
     Attributes:
-        ends_at: When the time for work to end by itself is over, once it has begun.
-        serves_until: When the delay before that is over, once it has begun.
+        ends_at: Says when the time for work to end by itself is over, once it has begun.
+        serves_until: Says when the delay before that is over, once it has begun.
         is_serving: Whether that is now.
     """
 
@@ -65,7 +65,7 @@ class Drain:
         self._children = children
         self._notice = notice
         self._stuck = stuck
-        self.ends_at = self.serves_until = math.inf
+        self.ends_at = self.serves_until = deadline.fix(math.inf)
         self.is_serving = False
         self._has_served = False
         self._early: asyncio.Task[None] | None = None
@@ -84,9 +84,11 @@ class Drain:
         # One whose startup was cut short does not serve, and a server that has handled the signal has left already.
         serves = self._has_served and cause.kind is Kind.SIGNAL and not self._dispatcher.told_owner
         delay = self._settings.drain_delay if serves else 0.0
-        self.ends_at = drain_until(cause.at, delay, self._deadline.at, self._settings.drain_share)
+        began_at = self._deadline.counted_from
+        ends_at = drain_until(began_at, delay, self._deadline.at, self._settings.drain_share)
+        self.ends_at = self._deadline.fix(ends_at)
         if delay:
-            await self._go_on_serving(cause.at + delay)
+            await self._go_on_serving(began_at + delay)
         if self._early is None:
             await self._hooks.drain(self._limit)
         else:
@@ -103,17 +105,17 @@ class Drain:
         """One line that says so, while the app goes on serving; empty: it does not."""
         if not self.is_serving:
             return []
-        return [f"serving for another {max(self.serves_until - clock.now(), 0.1):.1f} s (drain_delay)"]
+        return [f"serving for another {max(self.serves_until() - clock.now(), 0.1):.1f} s (drain_delay)"]
 
     async def _drain_early(self) -> None:
         with adopting():
             await self._hooks.drain(self._limit)
 
     async def _go_on_serving(self, until: float) -> None:
-        self.serves_until, self.is_serving = until, True
+        self.serves_until, self.is_serving = self._deadline.fix(until), True
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            await self._waiting.wait_done([never], lambda: self._unless_hurried(until))
+            await self._waiting.wait_done([never], lambda: self._unless_hurried(self.serves_until()))
         finally:
             self.is_serving = False
 
@@ -133,7 +135,7 @@ class Drain:
                 self._stuck.gave_up(self._tasks.label(child), (), "was waited for, and is told to end now", "drain")
 
     def _limit(self) -> float:
-        return self._unless_hurried(self.ends_at)
+        return self._unless_hurried(self.ends_at())
 
     def _unless_hurried(self, limit: float) -> float:
         return -math.inf if self._deadline.hurried else limit

@@ -86,6 +86,7 @@ class ExceptionHooks:
         dealt_with = False
         raised: list[BaseException] = []
         loop = asyncio.get_running_loop()
+        limit = self._deadline.fix(self._deadline.half_of_grace(at))
         asked = [hook for hook in self._hooks if isinstance(failure.exception, hook.types)]
         for behind, hook in zip(reversed(range(len(asked))), asked, strict=True):
             run = HookRun(
@@ -94,7 +95,7 @@ class ExceptionHooks:
                 self._deadline,
                 behind,
                 offered=(failure,) if hook.arity == 1 else (loop, {**failure.context}),
-                limit=lambda: self._deadline.half_of_grace(at),
+                limit=limit,
             )
             # While the program runs, what a hook starts (perhaps the worker that failed) is to go on.
             with adopting() if self._dispatcher.stopping else contextlib.nullcontext():

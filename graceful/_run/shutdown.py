@@ -100,7 +100,7 @@ class Shutdown:
         await self._intake.guarded(step)
 
     async def _cancel_work(self) -> None:
-        await self._work.cancel(self._drain.ends_at)
+        await self._work.cancel(self._drain.ends_at())
 
     def _announce(self, cause: Cause, *, by_ctrl_c: bool) -> None:
         name, grace = self._settings.name, self._settings.grace

@@ -74,9 +74,9 @@ class Waits:
             case "announced":
                 return self._drain.waited_for(), math.inf
             case "drain":
-                return self._drain.waited_for(), self._limit(self._drain.ends_at)
+                return self._drain.waited_for(), self._limit(self._drain.ends_at())
             case "cancel":
-                return self._work.waited_for(), self._limit(self._work.ends_at)
+                return self._work.waited_for(), self._limit(self._work.ends_at())
             case "finish":
                 return {*self._work.unfinished()}, self._deadline.at
             case _:
@@ -92,7 +92,7 @@ class Waits:
         """The delay in which the app goes on serving."""
         if step.began_at is None or not self._drain.is_serving:
             return None
-        return Running("serving (drain_delay)", step.began_at, self._drain.serves_until, tuple)
+        return Running("serving (drain_delay)", step.began_at, self._drain.serves_until(), tuple)
 
 
 def _hook_rows(run: HookRun) -> Iterable[Running]:

@@ -50,7 +50,7 @@ class Work:
         owns_loop: Whether every task of the loop is work, or only the supervised ones.
 
     Attributes:
-        ends_at: When the time of the cancellation is over, once it has begun.
+        ends_at: Says when the time of the cancellation is over, once it has begun.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Work:
         self._blocking = blocking
         self._stuck = stuck
         self._owns_loop = owns_loop
-        self.ends_at = math.inf
+        self.ends_at = deadline.fix(math.inf)
 
     async def cancel(self, not_before: float) -> None:
         """
@@ -88,8 +88,7 @@ class Work:
         Args:
             not_before: When the time for work to end by itself is over: a critical block has it, too.
         """
-        share = self._cancellation.share(not_before)
-        self.ends_at = share()
+        share = self.ends_at = self._cancellation.share(not_before)
         await self._cancel(self._find, share, first=self._tasks.main)
 
         def until() -> float:
@@ -129,8 +128,8 @@ class Work:
         for child in children:
             self._stuck.gave_up(self._tasks.label(child), (), f"did not end by {child.stop}, and is killed")
             child.kill()
-        over = clock.now() + min(UNWIND, self._deadline.remaining() / 10)
-        if not await self._waiting.wait_done(children, lambda: over):
+        over = self._deadline.fix(clock.now() + min(UNWIND, self._deadline.remaining() / 10))
+        if not await self._waiting.wait_done(children, over):
             for child in children:
                 self._cancellation.abandon(child)
 

@@ -73,3 +73,15 @@ def test_a_process_that_is_suspended_at_any_moment(monkeypatch, reading):
 
     assert readings >= reading
     assert min(lefts) > 2
+
+
+def test_what_else_is_fixed_moves_with_it(monkeypatch):
+    """A part of the grace, half of the rest, and a time that was fixed before: all are later by what was lost."""
+    watched = Watched(monkeypatch)
+    deadline = watched.deadline
+    fixed = deadline.fix(153)
+    before = [fixed(), deadline.part_of_grace(0.25), deadline.half_of_rest(deadline.changed_at)]
+    watched.passes(30)
+    assert before == [153, 152, 154]
+    assert [183, 182, 184] == [fixed(), deadline.part_of_grace(0.25), deadline.half_of_rest(deadline.changed_at)]
+    assert 153 == deadline.fix(153)()

@@ -74,6 +74,54 @@ def test_a_hook_that_hangs_all_the_same(program, loop):
     assert time.monotonic() - began < GRACE + 1
 
 
+#: What is under way when the process is suspended, and takes a second more than it has done by then.
+UNDER_WAY = {
+    "main's finally": """
+async def main():
+    say("ready")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await work()
+""",
+    "a task that drains": """
+async def drains():
+    await app.wait_stopping()
+    await work()
+async def main():
+    app.create_task(drains(), drain=True)
+    say("ready")
+    await asyncio.sleep(60)
+""",
+    "a hook with a timeout": """
+app.on_shutdown(work, timeout=1.5)
+async def main():
+    say("ready")
+    await asyncio.sleep(60)
+""",
+}
+
+
+@pytest.mark.parametrize("case", UNDER_WAY)
+def test_what_is_under_way_has_its_time(program, loop, case):
+    """Whatever the process is doing when it is suspended for longer than the grace, that has the rest of its time."""
+    text = f"""
+app = App(grace=4)
+async def work():
+    say("working")
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+    say("done")
+{UNDER_WAY[case]}
+app.run(main, loop_factory=LOOP)
+"""
+    started = program(text, loop=loop).wait_for("ready").send(signal.SIGTERM).wait_for("working")
+    suspend(started, 5)
+    ended = started.end()
+    assert ["ready", "working", "done"] == ended.lines
+    assert "timed out" not in ended.err
+
+
 def without_progress(err: str) -> str:
     """What was written to stderr besides the progress of a shutdown that takes long."""
     return "".join(line for line in err.splitlines(True) if "shutting down" not in line and "shut down" not in line)
