@@ -89,7 +89,7 @@ class Watchdog:
         # What the main thread's state machine would decide if it heard.
         self._shadow = StateMachine(debounce)
         self.heard_at = self.hurried_at = math.inf
-        self._main_heard_at = -math.inf
+        self._main_heard_at = self._requested_at = -math.inf
         self._previous_fds: list[int] = []
         self._reading_lock = threading.Lock()
         self._unwatch: Callable[[], None] = lambda: None
@@ -220,20 +220,28 @@ class Watchdog:
             self._request(requests)
 
     def _request(self, requests: list[int]) -> None:
-        now = clock.now()
-        self.heard_at = min(now, self.heard_at)
+        now, before = clock.now(), self._requested_at
+        self.heard_at, self._requested_at = min(now, self.heard_at), now
         # The main thread fixes it, too, as soon as it hears; a deaf one never does.
         self._deadline.request_heard(now)
         interrupts = [number for number in requests if number in CTRL_C]
         action = self._shadow.decide(Trigger.INTERRUPT if interrupts else Trigger.SIGNAL, now)
         if action is Action.HURRY:
             self.hurried_at = now
-            time.sleep(_DEAF)  # a main thread that hears has decided by now
-            if self._main_heard_at < now:
+            if self._main_is_deaf(before, now):
                 self._deadline.hurry_heard(now)
-        elif action is Action.FORCE:
-            time.sleep(_DEAF)  # a main thread that hears has ended the process by now
+        elif action is Action.FORCE and self._main_is_deaf(before, now):
             self._on_forced(interrupts[-1])
+
+    def _main_is_deaf(self, before: float, now: float) -> bool:
+        """
+        Whether the main thread does not react to the request of `now`, and the last one was `before`.
+
+        Either thread may be the first to read the clock for a request, and near the end of the debounce it may count in one and
+        not in the other. A main thread that reacts has decided: it need not be what the shadow has.
+        """
+        time.sleep(_DEAF)
+        return self._main_heard_at < (before + now) / 2
 
     def _forward(self, numbers: bytes) -> None:
         """
