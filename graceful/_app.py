@@ -258,7 +258,9 @@ class App(Hooks):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """Shut down. What failed meanwhile leaves the block as an exception."""
-        run: EmbeddedRun = self._run  # type: ignore[assignment]
+        run: EmbeddedRun | None = self._run  # type: ignore[assignment]
+        if run is None:
+            raise StateError(f"{self!r} is not in a block: __aexit__ was called twice, or without __aenter__")
         try:
             return await run.leave(error)
         finally:

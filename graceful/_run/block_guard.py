@@ -173,6 +173,10 @@ class BlockGuard(ProcessGuard):
         """Have the server that owns the process stop; returns whether there is one."""
         return not self._has(signal.SIGTERM) and signal_owner()
 
+    def has_taken(self, number: signal.Signals) -> bool:
+        """Whether the process would have died by this signal without the block; also when the block has been left."""
+        return number in self._taken
+
     def stop(self, number: int) -> None:
         """In a signal handler: nobody else is to be told, and the block ends."""
         self._on_signal(number)

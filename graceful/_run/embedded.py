@@ -5,7 +5,8 @@ That is uvicorn, pytest, a notebook or `asyncio.run`. The block takes the place 
 the task ends when the block has been left. Nothing else differs, except that only tasks created through the app are
 cancelled, and that signals are the owner's business, apart from what `block_guard` says.
 
-If the block's own task is gone before it has left the block, the loop is held open until the cleanup is over.
+If the task that entered the block is gone, another one may leave it, as with a fixture of pytest. If nobody does, the app
+stops when the owner of the loop closes it, which is held open until the cleanup is over.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from graceful._core.errors import Interrupted, StateError
 from graceful._core.frames import show_instead
 from graceful._core.settings import Settings
 from graceful._core.state import State
-from graceful._core.types import Kind
+from graceful._core.types import Kind, describe
 from graceful._hooks.hook import Hook
 from graceful._loop.hidden import hide_from_all_tasks
 from graceful._loop.patch import patch_method
@@ -70,6 +71,7 @@ class EmbeddedRun(Run):
         self._task: LifecycleTask | None = None
         self._has_main = True
         self._finished = False
+        self._body_failed = self._loop_closes = False
         self._held_open: AsyncGenerator[None] | None = None
 
     @override
@@ -105,7 +107,7 @@ class EmbeddedRun(Run):
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
         self._begin_to_leave(error)
         cancelled = await self._wait_uncancelled(self._task)
-        if self._held_open is not None:
+        if self._held_open is not None and not self._loop_closes:
             await self._held_open.aclose()
         self._body.remove_done_callback(self._abandoned)
         self._task.result()
@@ -120,14 +122,14 @@ class EmbeddedRun(Run):
             _raise(raised)
         if cancelled is not None:
             raise cancelled
-        return ours or (error is not None and not isinstance(error, asyncio.CancelledError))
+        return ours or (error is not None and not isinstance(error, (asyncio.CancelledError, GeneratorExit)))
 
     def _begin_to_leave(self, error: BaseException | None) -> None:
         release = block_signals({signal.SIGINT})
         try:
             self._left.set()
             self._bound()
-            if error is None:
+            if error is None or isinstance(error, GeneratorExit):  # the block is in a generator, which is closed
                 self._finished = True
                 self.dispatcher.main_ended(clock.now())
             elif isinstance(error, asyncio.CancelledError):
@@ -136,6 +138,13 @@ class EmbeddedRun(Run):
                 self.intake.fail(error, "the block failed", task=self._stand_in_task())
         finally:
             release()
+
+    @override
+    def signal_to_pass_on(self) -> signal.Signals | None:
+        """Also one that came while the block was left: the program goes on after it, and would have died by the signal."""
+        first = self.dispatcher.first_signal
+        number = None if first is None else first.signal
+        return number if number is not None and self.guard.has_taken(number) else super().signal_to_pass_on()
 
     @override
     def main_finished(self) -> bool:
@@ -184,7 +193,7 @@ class EmbeddedRun(Run):
 
     async def _hold_loop_open(self) -> AsyncGenerator[None]:
         """
-        Have the owner of the loop wait for the cleanup, if the block's own task is gone.
+        Have the owner of the loop wait for the cleanup, if the block's own task is gone; nobody leaves the block any more.
 
         The last thing that `asyncio.run` waits for are the loop's async generators (`loop.shutdown_asyncgens`). A task would
         do as well, but code in the block that gathers or cancels all tasks would find it.
@@ -192,9 +201,23 @@ class EmbeddedRun(Run):
         try:
             yield
         finally:
+            self._loop_closes = True
             # Otherwise it is the block that calls `shutdown_asyncgens`, and the cleanup waits for the block.
             if self._task is not None and (self._left.is_set() or self._body.done()):
-                await self._wait_uncancelled(self._task)
+                await asyncio.sleep(0)  # the block may be in another generator that is closed now, and be left by that
+                if self._left.is_set():
+                    await self._wait_uncancelled(self._task)
+                else:
+                    await self._stop_in_place_of_block(self._task)
+
+    async def _stop_in_place_of_block(self, task: LifecycleTask) -> None:
+        name = self.settings.name
+        log(logging.WARNING, f"nobody has left the block of {name}: it stops now, because its loop is being closed")
+        self._left.set()
+        self._stop()
+        await self._wait_uncancelled(task)
+        for error in self.failures.errors:  # there is nobody to raise it to
+            log(logging.ERROR, f"{name} failed: {describe(error)}", error=error)
 
     async def _live(self, parts: LoopParts) -> None:
         unpatch = patch_method(asyncio.get_running_loop(), "run_in_executor", self._note_jobs)
@@ -247,7 +270,7 @@ class EmbeddedRun(Run):
                 self._cancelled = True
                 self._body.cancel()
                 await self._left.wait()
-        if self._left.is_set() and self._body.done() and self._task is not None:
+        if self._body_failed and self._task is not None:
             task = asyncio.current_task()
             assert task is not None
             parts.tasks.release(task)
@@ -259,6 +282,7 @@ class EmbeddedRun(Run):
         fixture does that); else none will: a KeyboardInterrupt hit the way out.
         """
         if body.cancelled() or body.exception() is not None:
+            self._body_failed = True
             self._left.set()
             self._stop()
 

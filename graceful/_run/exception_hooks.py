@@ -76,10 +76,17 @@ class ExceptionHooks:
             return
         self._since = math.inf
         self._failures.dealt_with(failure.exception)
-        if failure.task is not None and failure.task is self._tasks.main:
+        if self._has_ended_main(failure):
             self._dispatcher.main_ended(at)
         elif failure.task is not None and self._tasks.is_essential(failure.task):
             self._dispatcher.main_ended(at, failure.task.get_name())
+
+    def _has_ended_main(self, failure: Failure) -> bool:
+        """Whether main has failed with it: itself, or because it has awaited the task that did."""
+        main = self._tasks.main
+        if main is None or failure.task is main:
+            return main is not None
+        return main.done() and not main.cancelled() and main.exception() is failure.exception
 
     async def _ask(self, failure: Failure, at: float) -> tuple[bool, list[BaseException]]:
         """Whether a hook dealt with it, and what the hooks raised; all of them within half of a grace from `at` on."""

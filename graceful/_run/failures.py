@@ -24,6 +24,7 @@ class Failures:
 
     def __init__(self, journal: Journal) -> None:
         self._pending: deque[Failure] = deque()
+        self._undecided: list[BaseException] = []
         self.errors: list[BaseException] = []
         self._known: deque[BaseException] = deque(maxlen=_KEPT)
         self._settled: deque[BaseException] = deque(maxlen=_KEPT)
@@ -41,7 +42,12 @@ class Failures:
         `asyncio.StreamReader` does.
         """
         self._known = deque((each for each in self._known if each is not error), maxlen=_KEPT)
+        self._undecided = [each for each in self._undecided if each is not error]
         self._settled.append(error)
+
+    def is_undecided(self, error: BaseException) -> bool:
+        """Whether `on_exception` hooks are still to be asked about it, or are asked right now."""
+        return any(each is error for each in self._undecided)
 
     def has_seen(self, error: BaseException) -> bool:
         """Whether it is among the last ones, or was dealt with: code that awaits a failed task raises its exception again."""
@@ -53,12 +59,14 @@ class Failures:
         self._known.append(failure.exception)
         if ask:
             self._pending.append(failure)
+            self._undecided.append(failure.exception)
         else:
             self.errors.append(failure.exception)
 
     def add_error(self, *errors: BaseException) -> None:
         """Keep exceptions to be raised."""
         self.errors += errors
+        self._undecided = [each for each in self._undecided if all(each is not error for error in errors)]
 
     def next_pending(self) -> Failure | None:
         """The next failure that no `on_exception` hook has been asked about; it counts as asked from now on."""

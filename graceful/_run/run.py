@@ -258,6 +258,10 @@ class Run:
         status = status_so_far(cause, self.failures.errors, finished=self.main_finished(), has_main=self._has_main)
         return 0 if status < 0 and self.dispatcher.told_owner else status  # whose signal it is
 
+    def signal_to_pass_on(self) -> signal.Signals | None:
+        """A signal that came when the result was clear, and must not be lost; `None`: there was none."""
+        return None if (late := self.dispatcher.late) is None else late.signal
+
     def conclude(self, otherwise: BaseException | None = None) -> BaseException | None:
         """
         Make the report, prepare the end of the process, and return what there is to raise.
@@ -273,9 +277,8 @@ class Run:
         raised = what_to_raise(cause, self.failures.errors, finished=self.main_finished(), has_main=self._has_main)
         if self.dispatcher.told_owner and isinstance(raised, Interrupted):
             raised = None  # the owner of the process handles the signal
-        late = self.dispatcher.late
-        if raised is None and cause.signal is None and late is not None and late.signal is not None:
-            raised = Interrupted(late.signal)
+        if raised is None and cause.signal is None and (owed := self.signal_to_pass_on()) is not None:
+            raised = Interrupted(owed)
         self.report = self.journal.report(
             cause, clock.now() - cause.at, exit_status(otherwise if raised is None else raised)
         )

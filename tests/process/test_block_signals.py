@@ -383,3 +383,25 @@ finally:
         started.send(signal.SIGINT)
         time.sleep(0.3)  # not to synchronise: the debounce is a time
     assert "60 of 60" == started.end().lines[-1]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_block_is_left(program, loop, number):
+    """The cleanup runs to its end, and then the process dies by it: the program would go on for ever otherwise."""
+    source = (
+        APP
+        + """
+@app.on_shutdown
+async def last():
+    say("leaving")
+    await asyncio.sleep(0.5)
+async def main():
+    while True:  # connects again whenever the connection has ended
+        async with app:
+            await asyncio.sleep(0)
+run(main())
+"""
+    )
+    ended = program(source, loop=loop).wait_for("leaving").send(number).end()
+    assert (-number, ["drained True", "leaving", "closed", "pool closed"]) == (ended.status, ended.lines)

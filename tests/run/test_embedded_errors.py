@@ -146,9 +146,9 @@ def test_the_report_of_a_block_that_was_cancelled():
     assert "stop() was called" not in app.report.text()
 
 
-def test_a_block_that_a_fixture_enters_and_another_task_leaves():
-    """As pytest's fixtures do: the app runs between the two, and its hooks run when it is left."""
-    app, seen = App(grace=3), []
+def test_a_block_that_a_fixture_enters_and_another_task_leaves(capfd):
+    """As pytest's fixtures do: the app runs between the two, and its hooks run when it is left; at once, without a word."""
+    app, seen = App(grace=30), []
     app.on_shutdown(lambda: seen.append("closed"))
 
     async def test():
@@ -161,3 +161,6 @@ def test_a_block_that_a_fixture_enters_and_another_task_leaves():
         runner.run(app.__aexit__(None, None, None))
     assert [False, "closed"] == seen
     assert 0 == app.report.exit_status
+    assert app.report.took < 1
+    assert ["main returned"] == [str(cause) for cause in app.report.causes]
+    assert ("", "") == capfd.readouterr()

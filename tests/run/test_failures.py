@@ -175,3 +175,24 @@ def test_a_service_keeps_no_more_than_the_last_outcomes(app):
     app.run(asyncio.sleep(0))
     assert 0 == app.report.dropped
     assert "not kept" not in app.report.text()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["no hook", "a hook that does not deal with it"])
+@pytest.mark.parametrize("create", ["create_task", "plain"])
+def test_main_that_awaits_a_failed_task_is_no_completed_main(app, create, asked):
+    """The failure is the cause, for the hooks and in the report, also where main ends by it before hooks were asked."""
+    causes = []
+    app.on_shutdown(lambda cause: causes.append(cause))
+    if asked:
+        app.on_exception(lambda: asyncio.sleep(0.01))
+
+    async def fail():
+        raise ValueError("the worker failed")
+
+    async def main():
+        await (app if create == "create_task" else asyncio).create_task(fail())
+
+    with pytest.raises(ValueError, match="the worker failed") as raised:
+        app.run(main)
+    assert [(Kind.EXCEPTION, raised.value)] == [(cause.kind, cause.exception) for cause in causes]
+    assert [raised.value] == [cause.exception for cause in app.report.causes]
