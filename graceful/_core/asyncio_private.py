@@ -27,6 +27,7 @@ is missing, less is noticed and nothing breaks:
 | `Handle._run` | 3.4 | unblock a C function that the loop calls itself | the process ends at the deadline |
 | `BaseEventLoop._signal_handlers` | 3.4 | hear signals that the program has taken with `add_signal_handler`, and by what (uvloop shows neither, and leaves the wakeup fd alone) | they are not announced |
 | `BaseEventLoop._ready` | 3.4 | count the steps of a simulated program | `explore` finds no steps |
+| the same | 3.4 | see that whatever the end of some work has woken has had its turn (uvloop does not show it) | fifty turns are waited for |
 | `BaseEventLoop._scheduled` | 3.4 | see when a simulated program goes on, and which timers it leaves | to a microsecond; timers that are left are not reported |
 | `events._set_running_loop` | 3.5 | clean up after a main that called `run_forever()` of another loop (CPython up to 3.13.0) | the cleanup raises "no running event loop" |
 | `BaseEventLoop._default_executor` | 3.4 | see whether the program has set one (uvloop does not show it) | `set_default_executor` is watched instead |
@@ -61,6 +62,7 @@ __all__ = [
     "is_running_wait",
     "loop_signal_callback",
     "next_timer_at",
+    "nothing_is_ready",
     "queued_futures",
     "queues_around",
     "replace_ready_queue",
@@ -230,6 +232,12 @@ def replace_ready_queue(loop: Any, queue: deque[Any]) -> bool:
         return False
     loop._ready = queue
     return True
+
+
+def nothing_is_ready(loop: Any) -> bool:
+    """Whether the loop has no step to take but those that timers or descriptors bring; `False` where it does not show."""
+    ready = getattr(loop, "_ready", None)
+    return ready is not None and not ready
 
 
 def next_timer_at(loop: Any) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Cause", "Event", "EventKind", "Failure", "Kind", "Outcome", "Verdict", "add_note", "describe"]
+__all__ = ["Cause", "Event", "EventKind", "Failure", "Kind", "Outcome", "Verdict", "add_note", "describe", "shown_with"]
 
 
 class Kind(StrEnum):
@@ -192,3 +192,18 @@ def add_note(exception: BaseException, text: str) -> None:
         raise
     except BaseException:  # it may refuse, as a frozen dataclass does, or block until it is unblocked
         return
+
+
+def shown_with(error: BaseException) -> list[BaseException]:
+    """The exceptions that a traceback of this one shows besides: what it was raised from, and those of a group."""
+    shown: dict[int, BaseException] = {id(error): error}
+    pending = [error]
+    while pending:
+        each = pending.pop()
+        before = each.__context__ if each.__cause__ is None and not each.__suppress_context__ else each.__cause__
+        inner = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        for more in (before, *inner):
+            if more is not None and id(more) not in shown:
+                shown[id(more)] = more
+                pending.append(more)
+    return [*shown.values()][1:]

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 from graceful._core.errors import Interrupted
-from graceful._core.types import Cause
+from graceful._core.types import Cause, shown_with
 from graceful._process.exit import status_of_exit, status_of_signal
 
 __all__ = ["exit_status", "status_so_far", "what_to_raise"]
@@ -59,7 +59,8 @@ def _without_error(
 
 def _combine(cause: Cause, errors: Sequence[BaseException]) -> BaseException:
     first, *rest = {id(error): error for error in errors}.values()
-    if cause.exception is not first and rest and all(isinstance(each, Exception) for each in errors):
+    is_cause = any(each is cause.exception for each in (first, *shown_with(first)))
+    if not is_cause and rest and all(isinstance(each, Exception) for each in errors):
         group = [each for each in (first, *rest) if isinstance(each, Exception)]
         return ExceptionGroup(f"{len(group)} errors after {cause}", group)
     if rest:

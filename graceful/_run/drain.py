@@ -6,6 +6,7 @@ import asyncio
 import math
 
 from graceful._core import clock
+from graceful._core.asyncio_private import nothing_is_ready
 from graceful._core.budget import drain_until
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
@@ -21,6 +22,9 @@ from graceful._run.dispatcher import Dispatcher
 from graceful._run.shutdown_hooks import ShutdownHooks
 
 __all__ = ["Drain"]
+
+#: Iterations of the loop until what awaited the work has ended, at most: a group of tasks in another one takes two or three.
+_TURNS = 50
 
 Tasks = set[asyncio.Task[object]]
 
@@ -94,8 +98,15 @@ class Drain:
         else:
             await self._waiting.wait_done([self._early], self._limit)
         await self._finish_work()
-        for _ in range(2):  # a task that awaited one of these gets its turn, and may end by itself
+        await self._let_others_end()
+
+    async def _let_others_end(self) -> None:
+        """A task that awaited one of these gets its turn, and may end by itself; and so may one that awaits that."""
+        loop = asyncio.get_running_loop()
+        for _ in range(_TURNS):
             await asyncio.sleep(0)
+            if nothing_is_ready(loop):
+                return
 
     def waited_for(self) -> Tasks:
         """The tasks and children that are to end by themselves, and have not."""

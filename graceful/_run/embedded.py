@@ -135,6 +135,7 @@ class EmbeddedRun(Run):
             elif isinstance(error, asyncio.CancelledError):
                 self.dispatcher.stop(error, by_ctrl_c=self.guard.ctrl_c_was_pressed())
             else:
+                self.failures.main_fails(error)
                 self.intake.fail(error, "the block failed", task=self._stand_in_task())
         finally:
             release()

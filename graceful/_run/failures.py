@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from graceful._core.types import Failure
+from graceful._core.types import Failure, shown_with
 from graceful._observe.journal import Journal
 
 __all__ = ["Failures"]
@@ -24,6 +24,7 @@ class Failures:
 
     def __init__(self, journal: Journal) -> None:
         self._pending: deque[Failure] = deque()
+        self._main_error: BaseException | None = None
         self._undecided: list[BaseException] = []
         self.errors: list[BaseException] = []
         self._known: deque[BaseException] = deque(maxlen=_KEPT)
@@ -61,12 +62,23 @@ class Failures:
             self._pending.append(failure)
             self._undecided.append(failure.exception)
         else:
-            self.errors.append(failure.exception)
+            self.add_error(failure.exception)
 
     def add_error(self, *errors: BaseException) -> None:
         """Keep exceptions to be raised."""
         self.errors += errors
         self._undecided = [each for each in self._undecided if all(each is not error for error in errors)]
+        if self._main_error is not None and any(each is self._main_error for each in self.errors):
+            shown = {id(each) for each in shown_with(self._main_error)}
+            self.errors = [each for each in self.errors if id(each) not in shown]
+
+    def main_fails(self, error: BaseException) -> None:
+        """
+        Main is about to fail with this. It takes the place of failures that its traceback shows.
+
+        Main has awaited a task that has failed, and raises an error of its own from that one, or a group with it.
+        """
+        self._main_error = error
 
     def next_pending(self) -> Failure | None:
         """The next failure that no `on_exception` hook has been asked about; it counts as asked from now on."""

@@ -11,6 +11,7 @@ from asyncio import tasks
 import pytest
 
 from graceful._core import asyncio_private
+from graceful._core.asyncio_private import nothing_is_ready
 
 
 def names() -> list[str]:
@@ -167,3 +168,16 @@ def test_nothing_waits_for_an_object_without_callbacks() -> None:
     assert () == asyncio_private.children_of(Bare())
     assert [] == [*asyncio_private.gathers_around(Bare())]
     assert [] == [*asyncio_private.queues_around(Bare())]
+
+
+def test_whether_a_loop_has_a_step_to_take():
+    """A loop in Python shows it; of another one nothing is known, and that is no yes."""
+
+    async def look():
+        loop = asyncio.get_running_loop()
+        idle = nothing_is_ready(loop)
+        loop.call_soon(int)
+        return idle, nothing_is_ready(loop)
+
+    assert (True, False) == asyncio.run(look())
+    assert not nothing_is_ready(object())

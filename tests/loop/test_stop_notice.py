@@ -181,3 +181,26 @@ def test_sleep_into_the_past(app, delay):
 
     app.run(main)
     assert ["others", True] == seen
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 8])
+def test_main_may_end_when_the_workers_have(app, new_loop, levels):
+    """However many groups there are around the workers: when they have ended by themselves, so may main."""
+    ended = []
+
+    async def worker():
+        while await app.sleep(1):
+            pass
+        await asyncio.sleep(0.01)
+
+    async def group(level):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(group(level - 1) if level > 1 else worker())
+
+    async def main():
+        asyncio.get_running_loop().call_later(0.1, app.stop)
+        await group(levels)
+        ended.append(True)
+
+    app.run(main, loop_factory=new_loop)
+    assert [True] == ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import traceback
 
 import pytest
@@ -196,3 +197,67 @@ def test_main_that_awaits_a_failed_task_is_no_completed_main(app, create, asked)
         app.run(main)
     assert [(Kind.EXCEPTION, raised.value)] == [(cause.kind, cause.exception) for cause in causes]
     assert [raised.value] == [cause.exception for cause in app.report.causes]
+
+
+class OrderLost(Exception):
+    """What main raises of its own."""
+
+
+async def of_a_task(app):
+    try:
+        await app.create_task(fail())
+    except Mine as error:
+        raise OrderLost("order 17") from error
+
+
+async def during_handling(app):
+    try:
+        await app.create_task(fail())
+    except Mine:
+        raise OrderLost("order 17")  # noqa: B904 - what is tested
+
+
+async def of_a_group(app):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(60))
+        await app.create_task(fail())
+
+
+async def in_a_block(app):
+    async with app:
+        await of_a_task(app)
+
+
+@pytest.mark.parametrize(
+    ("main", "kind"), [(of_a_task, OrderLost), (during_handling, OrderLost), (of_a_group, ExceptionGroup)]
+)
+@pytest.mark.parametrize("cleaned", [True, False])
+def test_an_error_that_main_makes_of_a_failure_takes_its_place(app, main, kind, cleaned):
+    """It is raised, with the failure as its context and no other way round; an error of a hook is chained to it."""
+
+    @app.on_shutdown
+    def close():
+        if not cleaned:
+            raise KeyError("not closed")
+
+    with pytest.raises(kind) as raised:
+        app.run(main(app))
+
+    lines = "".join(traceback.format_exception(raised.value))
+    assert [1, 0 if cleaned else 1] == [
+        len(re.findall(r"failures\.Mine$", lines, re.MULTILINE)),
+        lines.count("KeyError: "),
+    ]
+    seen, each = [], raised.value
+    while each is not None:
+        assert all(each is not other for other in seen), "a cycle"
+        seen.append(each)
+        each = each.__cause__ or each.__context__
+
+
+def test_an_error_that_a_block_makes_of_a_failure_takes_its_place(app):
+    """The same where main is the block."""
+    with pytest.raises(OrderLost) as raised:
+        asyncio.run(in_a_block(app))
+    assert isinstance(raised.value.__cause__, Mine)
+    assert raised.value.__cause__.__context__ is None
