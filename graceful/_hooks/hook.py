@@ -141,9 +141,17 @@ def reference_key(reference: object) -> object:
 
 
 def unwrapped(function: Any) -> Any:
-    """The function inside a `functools.partial`, and the `__call__` of an object that is none."""
+    """
+    The function inside a `functools.partial`, and the `__call__` of an object that is none.
+
+    Of the `__aexit__` that `contextlib.asynccontextmanager` makes: the generator, which has the name and the code of the user's
+    function.
+    """
     while isinstance(function, functools.partial):
         function = function.func
+    manager = getattr(function, "__self__", None)
+    if type(manager).__module__ == "contextlib" and inspect.isasyncgen(generator := getattr(manager, "gen", None)):
+        return generator
     if not inspect.isroutine(function) and not inspect.isfunction(function):
         return function.__call__
     return function
@@ -158,7 +166,8 @@ def local_name(function: Any) -> str:
 
 def code_of(function: Any) -> CodeType | None:
     """Its code object; `None`: it is not written in Python."""
-    return getattr(inspect.unwrap(unwrapped(function)), "__code__", None)
+    plain = inspect.unwrap(unwrapped(function))
+    return plain.ag_code if inspect.isasyncgen(plain) else getattr(plain, "__code__", None)
 
 
 def described(function: Any) -> str:

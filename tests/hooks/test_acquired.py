@@ -237,3 +237,23 @@ def test_a_context_that_was_entered_too_late_is_left_again():
 
     app.run(main)
     assert ["entered", "left", "told"] == seen
+
+
+def test_a_context_manager_is_called_by_the_name_of_its_function(app):
+    """Not by that of contextlib's class, which all of them share; a class of the program's by its own."""
+
+    @contextlib.asynccontextmanager
+    async def broker():
+        yield
+
+    class Cache(contextlib.AsyncExitStack):
+        async def __aexit__(self, *exception):
+            return await super().__aexit__(*exception)
+
+    async def main():
+        await app.enter_async_context(broker())
+        await app.enter_async_context(Cache())
+
+    app.run(main)
+    assert ["Cache.__aexit__", "broker"] == [each.hook.rpartition("<locals>.")[2] for each in app.report.outcomes]
+    assert all("test_acquired.py:" in each.where for each in app.report.outcomes)

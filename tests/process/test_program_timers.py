@@ -36,6 +36,33 @@ app.run(main, loop_factory=LOOP)
     assert ended.took < 4 + 1
 
 
+def test_a_program_whose_handler_was_set_before(program, loop):
+    """signal.alarm() in a hook calls the handler that the program has set at its import; then blocking code is unblocked."""
+    text = """
+app = App(grace=6)
+class Late(Exception): pass
+def late(*_): raise Late
+signal.signal(signal.SIGALRM, late)
+@app.on_shutdown(timeout=1)
+def blocks():
+    say("blocks")
+    time.sleep(60)
+@app.on_shutdown
+def guarded():
+    signal.alarm(1)
+    try: time.sleep(2.5)
+    except Late: say("late")
+async def main(): pass
+try:
+    app.run(main, loop_factory=LOOP)
+finally:
+    say(signal.getsignal(signal.SIGALRM) is late)
+"""
+    ended = program(text, loop=loop).end()
+    assert (1, ["late", "blocks", "True"]) == (ended.status, ended.lines)
+    assert "blocks timed out after" in ended.err
+
+
 def test_a_program_that_takes_sigurg_while_it_runs(program, loop):
     """stop() in a thread is not heard as a SIGURG, and the program's handler is still there after the run."""
     text = """
