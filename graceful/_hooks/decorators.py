@@ -234,13 +234,13 @@ class Hooks:
 
         The function takes nothing, or one argument: the signal. A signal that the process inherited as ignored is taken,
         too. Runs one at a time: a signal that arrives while it runs makes it run once more. If it fails, so does the
-        program.
+        program. Once the shutdown has begun, it is not run any more, and a warning says so of each signal.
 
         Raises:
             HookError: No signal was named, or the function cannot be called like that.
             ValueError: A signal that no handler can take.
             StateError: The app runs already, and it cannot take the signal here: in another thread than the main one, or in
-                a block of `async with app:` whose owner handles that signal.
+                a block of `async with app:` whose owner handles that signal. Or its shutdown has begun.
         """
         close_coroutines(*signals)
         if not signals or inspect.iscoroutine(signals[0]) or callable(signals[0]):

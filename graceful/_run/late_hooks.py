@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from graceful._core.errors import StateError
 from graceful._hooks.hook import Hook, Stage, local_name, unwrapped
 from graceful._hooks.hook_set import HookSet
+from graceful._run.dispatcher import Dispatcher
 from graceful._run.exception_hooks import ExceptionHooks
 from graceful._run.process_guard import ProcessGuard
 from graceful._run.shutdown_hooks import ShutdownHooks
@@ -27,6 +28,7 @@ class LateHooks:
     """
     Args:
         hooks: All hooks that were there at the start.
+        dispatcher: Says whether the shutdown has begun.
         guard: Takes signals.
         signal_hooks: What `on_signal` hooks join.
         exception_hooks: What `on_exception` hooks join.
@@ -36,12 +38,14 @@ class LateHooks:
     def __init__(
         self,
         hooks: HookSet,
+        dispatcher: Dispatcher,
         guard: ProcessGuard,
         signal_hooks: SignalHooks,
         exception_hooks: ExceptionHooks,
         shutdown_hooks: ShutdownHooks,
     ) -> None:
         self._hooks = hooks
+        self._dispatcher = dispatcher
         self._guard = guard
         self._signal_hooks = signal_hooks
         self._exception_hooks = exception_hooks
@@ -73,6 +77,8 @@ class LateHooks:
     def _check(self, hook: Hook) -> None:
         if hook.stage in (Stage.DRAIN, Stage.CLEANUP, Stage.FLUSH) and self._shutdown_hooks.over:
             raise StateError(f"on_shutdown() came too late for {hook}: the cleanup is over, and nothing would run it")
+        if hook.stage is Stage.SIGNAL and self._dispatcher.stopping:
+            raise StateError(f"on_signal() came too late for {hook}: the shutdown has begun, and nothing would run it")
         if hook.stage is Stage.SIGNAL:
             try:
                 self._guard.check_reactions(hook.signals)

@@ -205,6 +205,7 @@ class Run:
         if (parts := self.parts) is not None:
             if self.dispatcher.stopping:
                 parts.shutdown_begins()
+                self.signal_hooks.tell_unheard()
             parts.lifecycle.wake()
 
     def _interrupt_main_thread(self) -> None:
@@ -346,7 +347,9 @@ class LoopParts:
             self.ownership,
             self.jobs,
         )
-        self.late_hooks = LateHooks(hooks, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks)
+        self.late_hooks = LateHooks(
+            hooks, run.dispatcher, run.guard, run.signal_hooks, exception_hooks, self.shutdown_hooks
+        )
         drain = Drain(
             settings,
             deadline,

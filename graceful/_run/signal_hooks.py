@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -13,6 +14,7 @@ from graceful._core.marks import calls_user_code
 from graceful._core.types import EventKind, Outcome, Verdict
 from graceful._hooks.hook import Hook, is_awaitable
 from graceful._loop.tasks import SupervisedTasks
+from graceful._observe.log import log
 from graceful._observe.observers import Observers
 from graceful._run.failure_intake import FailureIntake
 
@@ -47,6 +49,16 @@ class SignalHooks:
     def note(self, number: signal.Signals) -> None:
         """The signal has arrived. Safe in a signal handler."""
         self._noted.append(number)
+
+    def tell_unheard(self) -> None:
+        """The shutdown has begun, and no hook is started any more: say so of the signals that have come for them since."""
+        while self._noted:
+            number = self._noted.popleft()
+            for hook in self._hooks:
+                if number in hook.signals:
+                    log(
+                        logging.WARNING, f"on_signal hook {hook} does not run for {number.name}: the shutdown has begun"
+                    )
 
     def start(self, tasks: SupervisedTasks) -> None:
         """

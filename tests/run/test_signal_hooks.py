@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 
 import pytest
 from support.programs import LOOPS
 
-from graceful import App
+from graceful import App, StateError
 from graceful.testing import simulate
 
 
@@ -292,3 +293,26 @@ def test_a_second_ctrl_c_in_a_block_that_has_a_hook_for_it():
 
     result = simulate(app, lambda: asyncio.sleep(60), at={1: signal.SIGINT, 2: signal.SIGINT}, entrance="block")
     assert result.took < 2 + 2.5
+
+
+def test_a_signal_in_the_shutdown(app, caplog):
+    """No hook is started for it, and that is said; one that is registered then is refused."""
+    ran, raised = [], []
+    app.on_signal(signal.SIGUSR1)(lambda: ran.append(True))
+
+    @app.on_shutdown
+    async def close():
+        with pytest.raises(StateError, match="on_signal.. came too late .*: the shutdown has begun") as refused:
+            app.on_signal(signal.SIGUSR2)(lambda: None)
+        raised.append(refused.value)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.05)
+
+    async def main():
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.05)
+
+    app.run(main)
+    assert ([True], 1) == (ran, len(raised))
+    (warning,) = caplog.messages
+    assert re.fullmatch(r"on_signal hook .*<lambda> \(.*\) does not run for SIGUSR1: the shutdown has begun", warning)
