@@ -1,4 +1,4 @@
-"""The face: the `App` and its entrances."""
+"""The `App`: `run()`, the block, and what can be called while it runs."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class App(Hooks):
         coroutine = main if is_coroutine(main) else None
         release: Callable[[], None] = _nothing
         try:
-            from graceful._process.handlers import block_signals  # here, to save a millisecond, as below
+            from graceful._process.handlers import block_signals  # here, to save start-up time
 
             debug = None if debug is None else flag("debug", debug)
             coroutine = None if main is None else _coroutine(main)
@@ -235,7 +235,7 @@ class App(Hooks):
             StateError: The app is running already, or was told to stop before the block could begin.
             BaseException: What a startup hook raised, after what was started was cleaned up.
         """
-        from graceful._loop.new_loop import check_loop  # here, to save what is said above
+        from graceful._loop.new_loop import check_loop  # here, to save start-up time
         from graceful._run.embedded import EmbeddedRun
 
         loop = asyncio._get_running_loop()
@@ -415,7 +415,7 @@ class App(Hooks):
         Raises:
             OrderError: The hooks' `after=` cannot be satisfied.
         """
-        from graceful._run.planning import plan_of  # here, to save what is said above
+        from graceful._run.planning import plan_of  # here, to save start-up time
 
         return plan_of([*self._hooks()], self._settings)
 
@@ -454,8 +454,7 @@ class App(Hooks):
         itself before it is cancelled.
         """
         notice = self._parts("wait_stopping()").notice
-        while await notice.sleep(math.inf):
-            pass
+        await notice.sleep(math.inf)
 
     async def sleep(self, delay: float) -> bool:
         """

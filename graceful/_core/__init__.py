@@ -1,1 +1,1 @@
-"""Rules and immutable records shared across the package; knows neither an event loop nor the operating system."""
+"""Rules and immutable records shared across the package; runs no event loop, and changes nothing of the process."""

@@ -1,4 +1,4 @@
-"""Checks of what a caller passes in. Each value is checked once, here, and the rest of the package relies on it."""
+"""Checks of the numbers, flags and signals that a caller passes in."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def half_of_rest(now: float, deadline: float) -> float:
     return now + max(0.0, deadline - now) / 2
 
 
-def drain_until(began_at: float, drain_delay: float, deadline: float, share: float = 0.5) -> float:
+def drain_until(began_at: float, drain_delay: float, deadline: float, share: float) -> float:
     """When the time for work to end by itself is over: after the delay, and `share` of what is left behind it."""
     served_until = min(began_at + drain_delay, deadline)
     return served_until + max(0.0, deadline - served_until) * share

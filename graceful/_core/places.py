@@ -104,7 +104,8 @@ def origin(future: Any, made: str = "") -> str:
 
     Args:
         future: The task or future.
-        made: How it was made, if that is known. In asyncio's debug mode the stack of its creation is shown instead.
+        made: How it was made, if that is known. In asyncio's debug mode the stack of its creation is shown instead of a text
+            that begins with `created`.
     """
     if not hasattr(future, "get_coro"):
         return "a future"
@@ -118,7 +119,7 @@ def origin(future: Any, made: str = "") -> str:
         for each in source_traceback(future)
         if not is_own_path(each.filename) and not each.filename.startswith(_ASYNCIO)
     ]
-    if created and not made.startswith("registered"):
+    if created and (not made or made.startswith("created")):
         made = f"created at {' < '.join(created[:-4:-1])}"
     return ", ".join([*parts, *([made] if made else [])])
 

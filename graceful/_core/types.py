@@ -201,7 +201,9 @@ def shown_with(error: BaseException) -> list[BaseException]:
     while pending:
         each = pending.pop()
         before = each.__context__ if each.__cause__ is None and not each.__suppress_context__ else each.__cause__
-        inner = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        inner: tuple[BaseException, ...] = (
+            getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()
+        )
         for more in (before, *inner):
             if more is not None and id(more) not in shown:
                 shown[id(more)] = more

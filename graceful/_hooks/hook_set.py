@@ -10,6 +10,10 @@ from graceful._hooks.order import late_needs, make_plan, startups_of
 __all__ = ["HookSet"]
 
 
+#: The steps of a shutdown that run hooks, and the stages of theirs.
+_STEPS = {"drain": (Stage.DRAIN,), "cleanup": (Stage.CLEANUP, Stage.RESOURCE), "flush": (Stage.FLUSH,)}
+
+
 class HookSet:
     """
     Args:
@@ -27,9 +31,7 @@ class HookSet:
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = hooks
-        self.drains = make_plan(self.of(Stage.DRAIN))
-        self.cleanups = make_plan(self.of(Stage.CLEANUP, Stage.RESOURCE))
-        self.flushes = make_plan(self.of(Stage.FLUSH))
+        self.drains, self.cleanups, self.flushes = (make_plan(self.of(*stages)) for stages in _STEPS.values())
         self.flush_count = len(self.flushes.behind)
         self._startups_of = startups_of(hooks)
         self._late: dict[Hook, None] = {}
@@ -44,8 +46,7 @@ class HookSet:
 
     def totals(self) -> dict[str, int]:
         """How many hooks the stages of a shutdown have."""
-        cleanups = self.of(Stage.CLEANUP, Stage.RESOURCE)
-        return {"drain": len(self.of(Stage.DRAIN)), "cleanup": len(cleanups), "flush": self.flush_count}
+        return {step: len(self.of(*stages)) for step, stages in _STEPS.items()}
 
     def of(self, *stages: Stage) -> list[Hook]:
         """The hooks of these stages, in the order of registration."""
@@ -66,7 +67,7 @@ class HookSet:
             OrderError: `after=` names what is not there, or there is a cycle.
         """
         needs: dict[Hook, tuple[Hook, ...]] = {}
-        for stages in ((Stage.DRAIN,), (Stage.CLEANUP, Stage.RESOURCE), (Stage.FLUSH,)):
+        for stages in _STEPS.values():
             known = [*self.of(*stages), *(hook for hook in self._late if hook.stage in stages)]
             needs |= late_needs(known, [hook for hook in late if hook.stage in stages])
         return needs

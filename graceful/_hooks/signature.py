@@ -114,10 +114,10 @@ def _check_kind(decorator: str, function: Any, stage: Stage) -> None:
             f"use @app.resource for one with a yield"
         )
     if stage is Stage.BACKGROUND and not inspect.iscoroutinefunction(plain):
-        raise HookError(
-            f"background() takes an `async def` function, got {described(function)}: write "
-            f"`async def work(): await asyncio.to_thread({local_name(plain)})`"
-        )
+        cure = f"write `async def work(): await asyncio.to_thread({local_name(plain)})`"
+        if inspect.iscoroutinefunction(inspect.unwrap(plain)):
+            cure = "a decorator has made a plain function of it, and should return an `async def` function"
+        raise HookError(f"background() takes an `async def` function, got {described(function)}: {cure}")
 
 
 def _arity(decorator: str, function: Any, offers: tuple[str, ...]) -> int:

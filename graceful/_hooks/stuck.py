@@ -46,7 +46,7 @@ class StuckReporter:
             self.gave_up(what, error.stack, "blocked the loop, and was unblocked", name_threads=True)
 
     def task_gave_up(self, task: asyncio.Task[Any], label: str, why: str, stage: str = "cancel") -> None:
-        """The same for a task, with where it is stuck; `label` is what to call it."""
+        """As `gave_up`, for a task, with where it is stuck; `label` is what to call it."""
         self.gave_up(label, await_chain(task), why, stage)
 
     def gave_up(

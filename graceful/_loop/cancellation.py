@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from graceful._core import clock
@@ -86,7 +86,7 @@ class Cancellation:
             begun = find() - left
             for task in begun:
                 task.cancel()
-            await self._let_unwind(begun)
+            await self.let_unwind(begun)
             left = {task for task in left | begun if not task.done()} or find()
         return left
 
@@ -153,9 +153,9 @@ class Cancellation:
             for task in late:
                 on_overdue(task)
                 task.cancel()
-            await self._let_unwind(late)
+            await self.let_unwind(late)
 
-    async def _let_unwind(self, tasks: Tasks) -> None:
-        """For those that were cancelled when their share was over."""
+    async def let_unwind(self, tasks: Collection[asyncio.Task[Any]]) -> bool:
+        """Wait a moment for those that were told to end when their share was over; returns whether all have ended."""
         over = self._deadline.fix(clock.now() + min(UNWIND, self._deadline.remaining() / 10))
-        await self._waiting.wait_done(tasks, over)
+        return await self._waiting.wait_done(tasks, over)

@@ -241,9 +241,9 @@ class Children:
 
     def draining(self) -> set[asyncio.Future[Any]]:
         """Of those that have not ended, what to wait for before anything is cancelled."""
-        return {task.draining() for task in self.drained()}
+        return {task.draining() for task in self.draining_tasks()}
 
-    def drained(self) -> list[ChildTask]:
+    def draining_tasks(self) -> list[ChildTask]:
         """Those that are waited for before anything is cancelled, and have not ended."""
         return [task for task in self._draining if task.running]
 

@@ -187,7 +187,7 @@ class _Slot:
 
     def _tell_apps(self, context: Context) -> bool | None:
         """The app that began last is told first; one that takes the report for a failure of its own keeps it."""
-        heard: bool | None = None if self._apps else False
+        heard: bool | None = False
         for app in reversed(self._apps):
             heard = app.hear(context)
             if heard is not False:

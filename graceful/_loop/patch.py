@@ -68,17 +68,12 @@ class _PatchedMethod:
 
 def patch_method(loop: asyncio.AbstractEventLoop, method: str, wrapper: Wrapper) -> Callable[[], None]:
     """
-    Wrap a method of this loop.
+    Wrap a method of this loop, which must take attributes (see `check_loop`).
 
     Returns:
         A function that takes the wrapper away again, wherever between other ones it is by then. Call it once. Where somebody else has
         patched the method since, theirs stays, and the wrapper below it: it must do nothing any more.
-
-    Raises:
-        TypeError: The loop object takes no attributes.
     """
-    if not hasattr(loop, "__dict__"):
-        raise TypeError(f"{loop!r} cannot be watched: it takes no attributes (its class has __slots__)")
     methods = _patched.setdefault(loop, {})
     patched = methods.get(method)
     if patched is None or not patched.is_in_place():

@@ -31,6 +31,7 @@ import socket
 from collections import deque
 
 from graceful._core import clock
+from graceful._core.budget import FORCED
 from graceful._core.deadline import Deadline
 from graceful._core.settings import NotifyVariables
 from graceful._core.types import Event, EventKind, Verdict
@@ -42,9 +43,6 @@ _EVERY = 1.0
 
 #: Seconds by which such a message may be late, on a busy machine.
 _LATE = 3.0
-
-#: Seconds past the deadline in which a stuck process ends by itself, so that its last words and its status are seen.
-_END = 1.0
 
 #: Seconds after which a failed reload has either stopped the program or was dealt with.
 _DEALT_WITH = 0.5
@@ -107,7 +105,7 @@ class ServiceManager:
     def close(self) -> None:
         """The run is over. What is left to the process is to end, and the deadline sees to that."""
         if self._stopping:
-            self._send(*self._signs_of_life(self._deadline.remaining() + _END))
+            self._send(*self._signs_of_life(self._deadline.remaining() + FORCED))
         for timer in (self._next_beat, self._next_try):
             if timer is not None:
                 timer.cancel()
@@ -123,7 +121,7 @@ class ServiceManager:
         every = min(self._watchdog / 2, _EVERY if self._stopping else math.inf)
         if every < math.inf:
             self._next_beat = self._loop.call_later(every, self._beat)
-            self._send(*self._signs_of_life(min(every + _LATE, self._deadline.remaining() + _END)))
+            self._send(*self._signs_of_life(min(every + _LATE, self._deadline.remaining() + FORCED)))
 
     def _signs_of_life(self, seconds: float) -> list[str]:
         """That the loop turns; and for how many seconds the shutdown may be silent, whatever `TimeoutStopSec=` says."""

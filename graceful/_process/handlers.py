@@ -186,8 +186,8 @@ class SignalHandlers:
         self._unshield()
         for number, before in reversed(self._before.items()):
             signal.signal(number, before)
-        if self._has_interrupt() and self._interrupt is not None:
-            signal.signal(self._interrupt, signal.SIG_DFL)
+        if (interrupt := self._own_interrupt()) is not None:
+            signal.signal(interrupt, signal.SIG_DFL)
 
     def take_more(self, numbers: Iterable[signal.Signals]) -> None:
         """Take signals that are not taken yet, even if they are ignored. In the main thread."""
@@ -240,17 +240,18 @@ class SignalHandlers:
 
     def interrupt_main_thread(self) -> None:
         """From another thread: have `on_interrupt` called in the main thread, even if that is blocked."""
-        if self._has_interrupt() and self._interrupt is not None:
-            signal.pthread_kill(threading.main_thread().ident or 0, self._interrupt)
+        if (interrupt := self._own_interrupt()) is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, interrupt)
 
-    def _has_interrupt(self) -> bool:
-        """Whether that signal is still ours: the program does not know of it, and may have taken it meanwhile."""
-        return self._interrupt is not None and signal.getsignal(self._interrupt) == self._handle_interrupt
+    def _own_interrupt(self) -> signal.Signals | None:
+        """That signal, if it is still ours: the program does not know of it, and may have taken it meanwhile."""
+        interrupt = self._interrupt
+        return interrupt if interrupt is not None and signal.getsignal(interrupt) == self._handle_interrupt else None
 
     def reset(self) -> None:
         """In a forked child: set the default action, whatever the parent had."""
         self._unshield()
         for number in self._before:
             signal.signal(number, signal.SIG_DFL)
-        if self._has_interrupt() and self._interrupt is not None:
-            signal.signal(self._interrupt, signal.SIG_DFL)
+        if (interrupt := self._own_interrupt()) is not None:
+            signal.signal(interrupt, signal.SIG_DFL)

@@ -82,12 +82,12 @@ class Dispatcher:
     @property
     def stopping(self) -> bool:
         """Whether the shutdown has begun."""
-        return self.cause is not None
+        return self._deadline.stopping
 
     @property
     def announced_or_stopping(self) -> bool:
         """Whether the end was announced or has begun: what `App.stopping` says."""
-        return self.cause is not None or self.announced is not None
+        return self.stopping or self.announced is not None
 
     @property
     def over(self) -> bool:

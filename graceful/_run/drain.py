@@ -110,7 +110,7 @@ class Drain:
 
     def waited_for(self) -> Tasks:
         """The tasks and children that are to end by themselves, and have not."""
-        return {*self._tasks.draining(), *self._notice.told(), *self._children.drained()}
+        return {*self._tasks.draining(), *self._notice.told(), *self._children.draining_tasks()}
 
     def serving(self) -> list[str]:
         """One line that says so, while the app goes on serving; empty: it does not."""
@@ -142,7 +142,7 @@ class Drain:
                     self._stuck.task_gave_up(
                         task, self._tasks.label(task), "was waited for, and is cancelled now", "drain"
                     )
-            for child in self._children.drained():
+            for child in self._children.draining_tasks():
                 self._stuck.gave_up(self._tasks.label(child), (), "was waited for, and is told to end now", "drain")
 
     def _limit(self) -> float:

@@ -102,6 +102,10 @@ class FailureIntake:
         note = f"in {origin(task)}: {message}" if task is not None else message.replace("Exception in ", "in ", 1)
         self.fail(error, message, context, task, note=note)
 
+    def raised_by_handler(self, error: BaseException) -> None:
+        """A signal handler of the program has raised it while the package's own code ran."""
+        self.fail(error, "raised by a signal handler")
+
     def job_failed(self, label: str, error: BaseException) -> None:
         """A job in an executor failed when nothing awaited it any more: it is reported, and changes no status."""
         log(logging.ERROR, f"{label} failed after its task was cancelled: {describe(error)}", error=error)

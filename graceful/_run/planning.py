@@ -67,7 +67,7 @@ def _steps(known: HookSet, settings: Settings) -> Iterator[PlannedStep]:
     if asked := known.of(Stage.EXCEPTION):
         failure = "only after a failure, and before the other steps"
         half = half_of_rest(0.0, grace)
-        yield PlannedStep("on_exception", 0.0, half, failure, tuple(_in_a_row(asked, grace, half)))
+        yield PlannedStep("on_exception", 0.0, half, failure, tuple(_in_a_row(asked, half)))
     if delay:
         yield PlannedStep("drain_delay", 0.0, delay, "only after a signal: everything goes on")
     drained = drain_until(0.0, delay, grace, settings.drain_share)
@@ -89,11 +89,11 @@ def _steps(known: HookSet, settings: Settings) -> Iterator[PlannedStep]:
         yield PlannedStep("flush", over, grace, "the last telemetry is sent", flushes)
 
 
-def _in_a_row(hooks: Sequence[Hook], grace: float, limit: float) -> Iterator[PlannedHook]:
+def _in_a_row(hooks: Sequence[Hook], limit: float) -> Iterator[PlannedHook]:
     """`on_exception` hooks, one after the other."""
     now = 0.0
     for behind, hook in zip(reversed(range(len(hooks))), hooks, strict=True):
-        planned = _planned(hook, now, min(limit, grace), behind)
+        planned = _planned(hook, now, limit, behind)
         now = planned.end
         yield planned
 

@@ -132,7 +132,7 @@ class Runner(Run):
         parts = self.enter_loop(loop)
         executor = DefaultExecutor(loop, self.deadline, parts.waiting, parts.jobs)
         self.guard.attach_loop(loop)
-        self.guard.shield_handlers(lambda error: self.intake.fail(error, "raised by a signal handler"))
+        self.guard.shield_handlers(self.intake.raised_by_handler)
         try:
             with self.told_to_manager(loop), parts.view.told(self.observers):
                 await parts.lifecycle.live(lambda: _start_main(parts, main))

@@ -74,7 +74,7 @@ class Shutdown:
 
     async def run(self, cause: Cause, *, by_ctrl_c: bool) -> None:
         """Take all steps. `by_ctrl_c`: a Ctrl-C began it, so somebody is there who may press it again."""
-        self._shield_handlers(lambda error: self._intake.fail(error, "raised by a signal handler"))
+        self._shield_handlers(self._intake.raised_by_handler)
         self._announce(cause, by_ctrl_c=by_ctrl_c)
         failure = self._failure_of(cause.exception)
         self._observers.tell(EventKind.STOPPING, at=cause.at, cause=cause, until=self._deadline.at, failure=failure)

@@ -14,8 +14,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from graceful._core import clock
-from graceful._core.budget import UNWIND
 from graceful._core.deadline import Deadline
 from graceful._hooks.blocking import BlockingLimit
 from graceful._hooks.stuck import StuckReporter
@@ -128,8 +126,7 @@ class Work:
         for child in children:
             self._stuck.gave_up(self._tasks.label(child), (), f"did not end by {child.stop}, and is killed")
             child.kill()
-        over = self._deadline.fix(clock.now() + min(UNWIND, self._deadline.remaining() / 10))
-        if not await self._waiting.wait_done(children, over):
+        if not await self._cancellation.let_unwind(children):
             for child in children:
                 self._cancellation.abandon(child)
 

@@ -154,14 +154,14 @@ def test_half_of_rest_after_the_deadline(now: float, late: float) -> None:
 )
 def test_drain_examples(delay: float, grace: float, expected: float) -> None:
     """Work may be drained for the delay and half of what is left after it."""
-    assert 100 + expected == drain_until(100, delay, 100 + grace)
+    assert 100 + expected == drain_until(100, delay, 100 + grace, 0.5)
 
 
 @given(clocks, st.floats(0, 1), spans)
 def test_drain_leaves_half(began_at: float, part: float, grace: float) -> None:
     """After the drain there is as much time left as the drain had beyond its delay."""
     delay = grace * part
-    until = drain_until(began_at, delay, began_at + grace)
+    until = drain_until(began_at, delay, began_at + grace, 0.5)
 
     assert pytest.approx(until - (began_at + delay), abs=TINY) == began_at + grace - until
 
@@ -169,10 +169,10 @@ def test_drain_leaves_half(began_at: float, part: float, grace: float) -> None:
 @given(clocks, spans, spans)
 def test_drain_ends_within_the_deadline(began_at: float, delay: float, left: float) -> None:
     """No delay makes the drain outlast the grace."""
-    assert began_at <= drain_until(began_at, delay, began_at + left) <= began_at + left
+    assert began_at <= drain_until(began_at, delay, began_at + left, 0.5) <= began_at + left
 
 
 @given(clocks, spans, spans)
 def test_drain_after_the_deadline_is_nothing(began_at: float, delay: float, late: float) -> None:
     """A drain that begins after the deadline has passed is over."""
-    assert began_at - late == drain_until(began_at, delay, began_at - late)
+    assert began_at - late == drain_until(began_at, delay, began_at - late, 0.5)

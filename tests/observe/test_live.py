@@ -352,8 +352,9 @@ def test_another_program_in_its_place(screen, exit):
         assert ["up", ANNOUNCED.format("SIGINT"), "another program"] == seen.everything
     else:
         source = ORDERS + "try:\n  app.run(main)\nexcept KeyboardInterrupt:\n  app.run(main)"
-        seen = screen(source).wait_for("up")
-        for _ in range(2):
+        seen = screen(source)
+        for begun in (1, 2):
+            seen.wait_for(lambda seen, begun=begun: seen.everything.count("up") == begun)
             seen.press(CTRL_C)
             seen.wait_for("● cleanup 0 of 1")
             seen.wait_for(lambda seen: re.fullmatch(f"up|{CLOSING}|", seen.everything[-1]) and not viewed(seen))
