@@ -202,7 +202,7 @@ def shown_with(error: BaseException) -> list[BaseException]:
         each = pending.pop()
         before = each.__context__ if each.__cause__ is None and not each.__suppress_context__ else each.__cause__
         inner: tuple[BaseException, ...] = (
-            getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()
+            getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()  # pyright: ignore[reportUnknownArgumentType]
         )
         for more in (before, *inner):
             if more is not None and id(more) not in shown:

@@ -50,6 +50,7 @@ class EmbeddedRun(Run):
     """
 
     guard: BlockGuard
+    guard_type = BlockGuard
 
     def __init__(
         self,
@@ -73,10 +74,6 @@ class EmbeddedRun(Run):
         self._finished = False
         self._body_failed = self._loop_closes = False
         self._held_open: AsyncGenerator[None] | None = None
-
-    @override
-    def make_guard(self) -> BlockGuard:
-        return self.make_guard_of(BlockGuard)
 
     async def enter(self) -> None:
         """Start; raises what a failed start raised, after what was started was cleaned up."""

@@ -13,9 +13,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from graceful._core import clock
 from graceful._core.deadline import Deadline
@@ -71,8 +69,6 @@ if TYPE_CHECKING:  # or each program would load what only the live view needs
 
 __all__ = ["LoopParts", "Run"]
 
-G = TypeVar("G", bound=ProcessGuard, default=ProcessGuard)
-
 
 class Run:
     """
@@ -83,12 +79,15 @@ class Run:
         owns_loop: Whether every task of the loop is cancelled in the end, or only supervised ones.
 
     Attributes:
+        guard_type: What guards the process.
         report: What happened, once the run is over; `None` before.
         parts: The parts that live in the loop; `None` before it runs.
 
     Raises:
         OrderError: The hooks' `after=` cannot be satisfied.
     """
+
+    guard_type: ClassVar[type[ProcessGuard]] = ProcessGuard
 
     def __init__(
         self, hooks: Sequence[Hook], settings: Settings, observers: list[Observer], *, owns_loop: bool
@@ -118,17 +117,12 @@ class Run:
         self.intake = FailureIntake(self.dispatcher, self.failures, self.stuck, self._label)
         self.signal_hooks = SignalHooks(self.hooks.of(Stage.SIGNAL), self.intake, self.observers)
         self.termination_log = TerminationLog(settings.termination_log)
-        self.guard = self.make_guard()
+        self.guard = self._make_guard()
         self._has_main = False
 
-    def make_guard(self) -> ProcessGuard:
-        """The guard of the process; made once, with the run."""
-        return self.make_guard_of(ProcessGuard)
-
-    def make_guard_of(self, kind: type[G]) -> G:
-        """A guard of this kind, or what takes its place in a simulation, given what it works with."""
-        kind = simulated_guards.get().get(kind, kind)  # type: ignore[assignment]
-        return kind(
+    def _make_guard(self) -> ProcessGuard:
+        """The guard of the process, or what takes its place in a simulation."""
+        return simulated_guards.get().get(self.guard_type, self.guard_type)(
             self.settings,
             self.deadline,
             self.dispatcher,
@@ -375,42 +369,8 @@ class LoopParts:
             owns_loop=run.owns_loop,
         )
 
-        def make_rows() -> StillRunning:
-            from graceful._run.waits import Waits  # here, because it is needed only for the live view
-
-            return Waits(deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
-
-        self.view = View(
-            loop,
-            settings,
-            deadline,
-            hooks,
-            run.dispatcher,
-            run.guard,
-            make_rows,
-        )
-        progress = Progress(
-            settings.name,
-            deadline,
-            self.waiting,
-            run.observers,
-            lambda: drain.serving() or run.still_running(),
-            self.view.is_shown,
-        )
-        shutdown = Shutdown(
-            settings,
-            deadline,
-            run.observers,
-            intake,
-            exception_hooks,
-            drain,
-            self.work,
-            self.shutdown_hooks,
-            progress,
-            run.guard.shield_handlers,
-            run.journal.failure_of,
-            run.status_so_far,
-        )
+        self.view = self._make_view(run, drain)
+        shutdown = self._make_shutdown(run, drain, exception_hooks)
         self.lifecycle = Lifecycle(
             settings,
             intake,
@@ -426,6 +386,38 @@ class LoopParts:
             run.observers,
             run.guard.taker_of,
             self.view.is_shown,
+        )
+
+    def _make_view(self, run: Run, drain: Drain) -> View:
+        def make_rows() -> StillRunning:
+            from graceful._run.waits import Waits  # here, because it is needed only for the live view
+
+            return Waits(run.deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
+
+        return View(self._loop, run.settings, run.deadline, run.hooks, run.dispatcher, run.guard, make_rows)
+
+    def _make_shutdown(self, run: Run, drain: Drain, exception_hooks: ExceptionHooks) -> Shutdown:
+        progress = Progress(
+            run.settings.name,
+            run.deadline,
+            self.waiting,
+            run.observers,
+            lambda: drain.serving() or run.still_running(),
+            self.view.is_shown,
+        )
+        return Shutdown(
+            run.settings,
+            run.deadline,
+            run.observers,
+            run.intake,
+            exception_hooks,
+            drain,
+            self.work,
+            self.shutdown_hooks,
+            progress,
+            run.guard.shield_handlers,
+            run.journal.failure_of,
+            run.status_so_far,
         )
 
     def run_in(self, loop: asyncio.AbstractEventLoop | None) -> bool:
