@@ -6,7 +6,7 @@ swallows the cancellation (measured: 2.3 s for a limit of 0.3 s). So a hook is a
 outside: out of time it is cancelled, gets a moment to unwind, and is then abandoned.
 
 What a hook leaves behind belongs to it: tasks that it started, and tasks that these started, are part of its run. They
-are known by a context variable, which every task inherits from the one that created it (see `child_tasks`).
+are known by a context variable, which every task inherits from the one that created it (see `adoption`).
 """
 
 from __future__ import annotations

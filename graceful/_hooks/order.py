@@ -14,10 +14,10 @@ from typing import NamedTuple
 from graceful._core.errors import OrderError
 from graceful._hooks.hook import Hook, Stage, reference_key
 
-__all__ = ["Plan", "late_needs", "make_plan", "startups_of"]
+__all__ = ["HookPlan", "late_needs", "make_plan", "startups_of"]
 
 
-class Plan(NamedTuple):
+class HookPlan(NamedTuple):
     """
     Attributes:
         needs: For each hook the ones that must have ended before it starts; the last registered first.
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
         return max(took.values(), default=0.0)
 
 
-def make_plan(hooks: Sequence[Hook]) -> Plan:
+def make_plan(hooks: Sequence[Hook]) -> HookPlan:
     """
     The order of these hooks, given in the order of their registration.
 
@@ -57,7 +57,7 @@ def make_plan(hooks: Sequence[Hook]) -> Plan:
             previous = (hook,)
         else:
             needs[hook] = tuple(needed for reference in hook.after for needed in _resolve(hook, reference, known))
-    return Plan(needs, _count_behind(needs))
+    return HookPlan(needs, _count_behind(needs))
 
 
 def late_needs(hooks: Sequence[Hook], late: Sequence[Hook]) -> dict[Hook, tuple[Hook, ...]]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
-from graceful._hooks.order import Plan
+from graceful._hooks.order import HookPlan
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._loop.ownership import Owner
 from graceful._loop.waiting import Waiting
@@ -140,7 +140,7 @@ class Scheduler:
         self._on_ended = on_ended
         self._on_error = on_error
 
-    async def run(self, plan: Plan, additions: Additions) -> None:
+    async def run(self, plan: HookPlan, additions: Additions) -> None:
         """
         Run each hook of the plan when it may start.
 
@@ -191,7 +191,7 @@ class Scheduler:
 class Order:
     """Which hook is next. What other threads may add to is copied before it is looked through."""
 
-    def __init__(self, plan: Plan, additions: Additions) -> None:
+    def __init__(self, plan: HookPlan, additions: Additions) -> None:
         self._plan = plan
         self._deepest = max(plan.behind.values(), default=-1) + 1
         self._sorter = plan.sorter()

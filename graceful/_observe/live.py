@@ -24,7 +24,7 @@ from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.types import Event, EventKind, Verdict
 from graceful._observe.bottom_lines import BottomLines
-from graceful._observe.live_state import Snapshot, Step, StillRunning
+from graceful._observe.live_state import ListRows, Snapshot, Step
 from graceful._observe.log import log
 from graceful._process.after_run import start_thread
 from graceful._process.unblock import Unblocked
@@ -71,7 +71,7 @@ class LiveView:
         loop: asyncio.AbstractEventLoop,
         deadline: Deadline,
         totals: dict[str, int],
-        still_running: StillRunning,
+        still_running: ListRows,
         hint: Callable[[], str],
     ) -> None:
         self._name = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Running", "Snapshot", "Step", "StillRunning"]
+__all__ = ["ListRows", "Running", "Snapshot", "Step"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Step:
 
 
 #: Returns what a stage waits for, so many at most, and how many more there are.
-StillRunning = Callable[[Step, int], tuple[list[Running], int]]
+ListRows = Callable[[Step, int], tuple[list[Running], int]]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from graceful._core.budget import drain_until
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, Kind
-from graceful._hooks.child_tasks import adopting
+from graceful._hooks.adoption import adopting
 from graceful._hooks.stuck import StuckReporter
 from graceful._loop.children import Children
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks

@@ -11,7 +11,7 @@ from graceful._core import clock
 from graceful._core.deadline import Deadline
 from graceful._core.state import Trigger
 from graceful._core.types import Cause, Failure, Kind
-from graceful._hooks.child_tasks import adopting
+from graceful._hooks.adoption import adopting
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.supervisor import Supervisor

@@ -24,7 +24,7 @@ from graceful._core.budget import (
 from graceful._core.settings import Settings
 from graceful._hooks.hook import Hook, Stage
 from graceful._hooks.hook_set import HookSet
-from graceful._hooks.order import Plan as HookPlan
+from graceful._hooks.order import HookPlan
 from graceful._hooks.scheduler import Additions, Order
 from graceful._observe.plan import Plan
 from graceful._observe.planned import PlannedHook, PlannedStep

@@ -65,7 +65,7 @@ from graceful._run.view import View
 from graceful._run.work import Work
 
 if TYPE_CHECKING:  # or each program would load what only the live view needs
-    from graceful._observe.live_state import StillRunning
+    from graceful._observe.live_state import ListRows
 
 __all__ = ["LoopParts", "Run"]
 
@@ -389,8 +389,8 @@ class LoopParts:
         )
 
     def _make_view(self, run: Run, drain: Drain) -> View:
-        def make_rows() -> StillRunning:
-            from graceful._run.waits import Waits  # here, because it is needed only for the live view
+        def make_rows() -> ListRows:
+            from graceful._run.live_rows import Waits  # here, because it is needed only for the live view
 
             return Waits(run.deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
 

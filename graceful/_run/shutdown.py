@@ -13,7 +13,7 @@ from typing import Any
 from graceful._core.deadline import Deadline
 from graceful._core.settings import Settings
 from graceful._core.types import Cause, EventKind, Failure, Kind
-from graceful._hooks.child_tasks import adopting
+from graceful._hooks.adoption import adopting
 from graceful._loop.hidden import HiddenTask, hide_from_all_tasks
 from graceful._observe.log import log
 from graceful._observe.observers import Observers

@@ -17,7 +17,7 @@ from graceful._run.dispatcher import Dispatcher
 from graceful._run.process_guard import ProcessGuard, simulated_guards
 
 if TYPE_CHECKING:  # or each program would load what only the live view needs
-    from graceful._observe.live_state import StillRunning
+    from graceful._observe.live_state import ListRows
 
 __all__ = ["View"]
 
@@ -49,7 +49,7 @@ class View:
         hooks: HookSet,
         dispatcher: Dispatcher,
         guard: ProcessGuard,
-        make_rows: Callable[[], StillRunning],
+        make_rows: Callable[[], ListRows],
     ) -> None:
         self._loop = loop
         self._settings = settings

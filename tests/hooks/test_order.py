@@ -17,12 +17,12 @@ from graceful import (
     Hooks,
 )
 from graceful._hooks.hook import Hook
-from graceful._hooks.order import Plan, make_plan, startups_of
+from graceful._hooks.order import HookPlan, make_plan, startups_of
 
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
-def in_turn(planned: Plan) -> list[list[str]]:
+def in_turn(planned: HookPlan) -> list[list[str]]:
     """The names of the hooks, in groups that may run side by side."""
     sorter = planned.sorter()
     groups = []
@@ -62,7 +62,7 @@ def test_plan_can_be_walked_again() -> None:
 # --- after= ----------------------------------------------------------------------------------------------------------
 
 
-def needs(planned: Plan) -> dict[str, set[str]]:
+def needs(planned: HookPlan) -> dict[str, set[str]]:
     """The names of the hooks that each waits for."""
     return {hook.name: {needed.name for needed in planned.needs[hook]} for hook in planned.needs}
 

@@ -32,7 +32,7 @@ from support.virtual import run_hooks, run_virtually
 from graceful import Hooks, HookTimeout, Outcome, Verdict
 from graceful._core.budget import HURRY, RESERVE, UNWIND
 from graceful._core.deadline import Deadline
-from graceful._hooks.child_tasks import adopting
+from graceful._hooks.adoption import adopting
 from graceful._hooks.hook import Hook
 from graceful._hooks.hook_run import HookRun
 from graceful._hooks.order import make_plan

@@ -123,7 +123,7 @@ LATE = {
     "_plan/documents": {"_plan.yaml_loader"},
     "pytest_plugin": {"_app", "testing", "testing._simulate"},
     "_observe/live": {"_observe.live_picture"},
-    "_run/run": {"_observe.systemd", "_observe.live_state", "_run.waits"},
+    "_run/run": {"_observe.systemd", "_observe.live_state", "_run.live_rows"},
     "_run/view": {"_observe.live", "_observe.live_state"},
 }
 

@@ -1,4 +1,4 @@
-"""Child tasks: tells a hook's run of the tasks that are created in it; `hook_run` awaits them."""
+"""Adoption: a hook's run is told of the tasks that are created in it; `hook_run` awaits them."""
 
 from __future__ import annotations
 
