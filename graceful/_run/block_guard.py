@@ -26,12 +26,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from graceful._core import clock
 from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import CTRL_C
-from graceful._core.state import Trigger
-from graceful._core.types import Cause, Kind
 from graceful._observe.log import log
 from graceful._process.after_run import die_if_uncaught
 from graceful._process.handlers import (
@@ -180,10 +177,6 @@ class BlockGuard(ProcessGuard):
     def stop(self, number: int) -> None:
         """In a signal handler: nobody else is to be told, and the block ends."""
         self._on_signal(number)
-
-    def announce(self, number: int) -> None:
-        """In a signal handler: the owner of the process is told to stop."""
-        self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
 
     @override
     def shield_handlers(self, on_raised: Callable[[BaseException], None]) -> None:

@@ -127,7 +127,7 @@ class ProcessGuard:
             frozenset(int(number) for number in stopping),
             is_ours=handlers.has,
             on_signal=self._dispatcher.wake,
-            on_foreign=self._announce,
+            on_foreign=self._heard_foreign,
             on_expired=self._end_expired,
             on_forced=self.force,
         )
@@ -185,11 +185,14 @@ class ProcessGuard:
             if at < math.inf:
                 self._dispatcher.post_signal(Cause(Kind.SIGNAL, at, signal=arrived))
 
-    def _announce(self, number: int) -> None:
-        """Somebody else handles a signal that says that the process is to stop; in any thread."""
+    def announce(self, number: int) -> None:
+        """Somebody else handles this signal, and stops the process; in any thread, and in a signal handler."""
+        self._dispatcher.post(Trigger.ANNOUNCE, Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number)))
+
+    def _heard_foreign(self, number: int) -> None:
+        """Somebody else handles this signal; in any thread."""
         if number == signal.SIGTERM or (number in CTRL_C and self._stops(number)):
-            cause = Cause(Kind.SIGNAL, clock.now(), signal=signal.Signals(number))
-            self._dispatcher.post(Trigger.ANNOUNCE, cause)
+            self.announce(number)
 
     def _stops(self, number: int) -> bool:
         """

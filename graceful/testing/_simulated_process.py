@@ -158,7 +158,7 @@ class _Simulated(ProcessGuard):
 
     def heard_by_program(self, number: signal.Signals) -> None:
         """SIGTERM says that the process is to stop, even where the program handles it."""
-        self._announce(number)
+        self._heard_foreign(number)
 
     def may_block(self) -> float:
         """As the run decides."""
