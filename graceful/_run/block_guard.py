@@ -29,6 +29,7 @@ from typing_extensions import override
 from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import CTRL_C
+from graceful._loop.waiting import resolve
 from graceful._observe.log import log
 from graceful._process.after_run import die_if_uncaught
 from graceful._process.handlers import (
@@ -43,6 +44,9 @@ from graceful._process.unblock import Unblocker
 from graceful._run.process_guard import ProcessGuard, check_main_thread
 
 __all__ = ["BlockGuard"]
+
+#: Iterations of the loop until it has handed on a signal: one reads the descriptor, the next one calls the handler.
+_TURNS = 4
 
 
 class _Announcing:
@@ -90,6 +94,9 @@ class BlockGuard(ProcessGuard):
         self._wrapped: dict[signal.Signals, _Announcing] = {}
         self._taken: dict[signal.Signals, Any] = {}  # each with the handler that was set for it
         self._before: dict[signal.Signals, Any] = {}  # each with what had it before
+        self._given_back: dict[
+            signal.Signals, Any
+        ] = {}  # those that the loop still has, each with the handler that is set now
         self._wakeup: LoopWakeup | None = None  # where the loop has set none of them
 
     # --- for the time of the block ---------------------------------------------------------------------------------
@@ -148,16 +155,42 @@ class BlockGuard(ProcessGuard):
         if self._unblocker is not None:
             self._unblocker.disarm()
 
+    def last_heard(self) -> asyncio.Future[None]:
+        """
+        Returns what is done when the signals have gone through the loop that came before they were given back.
+
+        The loop hears of a signal only in its next iteration. One that it is not to handle by then is lost, and the process goes on
+        that should have died by it. So what was given back is taken from the loop only now.
+        """
+        heard: asyncio.Future[None] = self._loop.create_future()
+
+        def turn(left: int) -> None:
+            if left:
+                self._loop.call_soon(turn, left - 1)
+                return
+            for number, handler in self._given_back.items():
+                if signal.getsignal(number) == handler and self._is_free_in_loop(number):
+                    self._loop.remove_signal_handler(number)
+                    signal.signal(number, handler)
+            resolve(heard, None)
+
+        turn(_TURNS)
+        return heard
+
+    def _is_free_in_loop(self, number: signal.Signals) -> bool:
+        """Whether nobody else has it in the loop; uvloop does not show that."""
+        return loop_signal_callback(self._loop, number) in (None, self._on_signal)
+
     def _give_back_taken(self, number: signal.Signals, ours: Any) -> None:
         """Unless the program has taken the signal from us meanwhile; uvloop does not show that it has by its loop."""
-        if loop_signal_callback(self._loop, number) not in (None, self._on_signal):
+        if not self._is_free_in_loop(number):
             return
         handler = signal.getsignal(number)
-        if self._wakeup is None:
-            self._loop.remove_signal_handler(number)
         if isinstance(handler, _Announcing) and handler.stands_in_for(ours):
             handler.replace(ours, self._before[number])
         signal.signal(number, self._before[number] if handler == ours else handler)
+        if self._wakeup is None:
+            self._given_back[number] = signal.getsignal(number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._on_signal(number)

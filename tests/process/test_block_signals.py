@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import textwrap
 import time
 
 import pytest
 from support.programs import LOOPS
+
+from graceful import App, Interrupted
+from graceful._run.block_guard import BlockGuard
 
 #: What each program begins with: hooks that need the loop, and a way to see the handlers.
 APP = """
@@ -405,3 +409,25 @@ run(main())
     )
     ended = program(source, loop=loop).wait_for("leaving").send(number).end()
     assert (-number, ["drained True", "leaving", "closed", "pool closed"]) == (ended.status, ended.lines)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_signal_just_before_it_is_given_back(monkeypatch, loop):
+    """The loop hears of it only in its next iterations, when the block no longer has the signal: it is not lost."""
+    give_back = BlockGuard.give_back
+
+    def raise_and_give_back(guard):
+        signal.raise_signal(signal.SIGTERM)
+        give_back(guard)
+
+    async def main():
+        async with App("site"):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(BlockGuard, "give_back", raise_and_give_back)
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner, pytest.raises(Interrupted) as raised:
+        runner.run(main())
+
+    assert signal.SIGTERM == raised.value.signal
+    assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
