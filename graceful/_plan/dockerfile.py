@@ -43,6 +43,15 @@ class _Instruction(NamedTuple):
     place: str
 
 
+class _HereDocument(NamedTuple):
+    word: str
+    has_tabs: bool
+
+    def ends_at(self, line: str) -> bool:
+        """Whether this line ends it. After `<<-` there may be tabs before the word."""
+        return (line.lstrip("\t") if self.has_tabs else line) == self.word
+
+
 class _Command(NamedTuple):
     words: tuple[str, ...]
     is_shell: bool
@@ -109,11 +118,11 @@ def read_dockerfile(name: str, text: str) -> Iterator[Deployed]:
 def _instructions(name: str, text: str) -> Iterator[_Instruction]:
     """Each instruction in one line, without comments and without the bodies of here-documents."""
     escape = "`" if re.match(r"#\s*escape\s*=\s*`", text, re.IGNORECASE) else "\\"
-    pending, begin, closing = "", 0, list[str]()
+    pending, begin, documents = "", 0, list[_HereDocument]()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
-        if closing:
-            closing = closing[1:] if line == closing[0] else closing
+        if documents:
+            documents = documents[1:] if documents[0].ends_at(raw) else documents
             continue
         if not line or line.startswith("#"):
             continue
@@ -122,13 +131,22 @@ def _instructions(name: str, text: str) -> Iterator[_Instruction]:
             pending += line[:-1] + " "
             continue
         line, pending = pending + line, ""
-        word, _, rest = line.partition(" ")
+        word, *rest = line.split(maxsplit=1)
         word = word.upper()
         if word not in _INSTRUCTIONS:
             raise UnreadableError(f"{name}:{begin}: expected an instruction of a Dockerfile, got {word!r}")
         if word in ("RUN", "COPY", "ADD"):
-            closing = re.findall(r"<<-?[\"']?(\w+)[\"']?", rest)
-        yield _Instruction(word, rest.strip(), f"{name}:{begin}")
+            documents = _here_documents("".join(rest))
+        yield _Instruction(word, "".join(rest), f"{name}:{begin}")
+    if documents:
+        raise UnreadableError(f"{name}:{begin}: expected a line {documents[0].word!r} that ends the here-document")
+
+
+def _here_documents(rest: str) -> list[_HereDocument]:
+    """Those that begin in an instruction: a word of it is `<<WORD` or `<<-WORD`, as BuildKit reads it; `$((1<<4))` is none."""
+    words = re.findall(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", rest)
+    found = [re.fullmatch(r"""\d*<<(-?)(["']?)([^<"'\s]+)\2""", word) for word in words]
+    return [_HereDocument(match[3], has_tabs=bool(match[1])) for match in found if match is not None]
 
 
 def _applied(stage: _Stage, each: _Instruction) -> _Stage:

@@ -119,7 +119,8 @@ def _server(deployed: Deployed, server: Server | None, plan: Plan) -> Iterator[F
     needed = plan.worst_case
     if server.name == "uvicorn" and server.limit == math.inf:
         what = f"{deployed.name}: uvicorn waits for its connections without a limit, and the cleanup begins after that"
-        yield _misfit(deployed.command_place, what, f"{server.option} {plan.server_timeout}")
+        option = server.option or "start uvicorn itself, with --timeout-graceful-shutdown"
+        yield _misfit(deployed.command_place, what, f"{option} {plan.server_timeout}")
     if server.name == "gunicorn" and server.limit < needed:
         what = (
             f"{deployed.name}: gunicorn kills its workers after {shown(server.limit)} s, but the shutdown may take "

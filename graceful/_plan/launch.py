@@ -8,12 +8,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from graceful._plan.shell_script import stays
+
 __all__ = ["Server", "becomes_its_last_command", "runs_python", "server_of", "shell_without_exec"]
 
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
 #: They start the command that follows, and stay there as its parent, or become it.
 _WRAPPERS = {"tini", "dumb-init", "docker-init", "catatonit", "env", "exec"}
 _SERVERS = {"uvicorn": math.inf, "hypercorn": 3.0, "gunicorn": 30.0}
+#: Subcommands of `fastapi` that start uvicorn. They have no option for its limit.
+_FASTAPI = {"run", "dev"}
 _LIMITS = {
     "uvicorn": ("--timeout-graceful-shutdown",),
     "hypercorn": ("--graceful-timeout",),
@@ -26,10 +30,10 @@ class Server(NamedTuple):
     A server that owns the process.
 
     Attributes:
-        name: `uvicorn`, `hypercorn` or `gunicorn`.
+        name: `uvicorn`, `hypercorn` or `gunicorn`; `fastapi` is uvicorn.
         limit: Seconds that it waits for its connections before the app's grace begins; infinity: no limit. Of gunicorn:
             seconds after which it kills its workers.
-        option: The option that sets it.
+        option: The option that sets it; empty: the command has none.
     """
 
     name: str
@@ -44,7 +48,7 @@ def _is_shell(word: str) -> bool:
 
 def shell_without_exec(command: Sequence[str]) -> str | None:
     """
-    The script of a shell that stays there as the parent of the app; `None`: there is none.
+    The script of a shell that stays there as the parent of the app; `None`: there is none, as far as can be said.
 
     Such a shell is what the supervisor sends SIGTERM to. It does not pass it on: as PID 1 it ignores it, elsewhere it dies
     and leaves the app behind. Measured: dash 0.5.12 stays there for a single command, too; bash 5.2 becomes the last one.
@@ -53,11 +57,7 @@ def shell_without_exec(command: Sequence[str]) -> str | None:
     if not words or not _is_shell(words[0]):
         return None
     script = _script_of(words)
-    if script is None:
-        return None
-    last = [part.strip() for part in re.split(r"&&|\|\||;|\n", script) if part.strip()][-1:]
-    replaced = bool(last) and last[0].startswith("exec ") and not re.search(r"\||&\s*$", last[0])
-    return None if replaced else script
+    return script if script is not None and stays(script) else None
 
 
 def becomes_its_last_command(command: Sequence[str]) -> bool:
@@ -99,6 +99,8 @@ def server_of(command: Sequence[str]) -> Server | None:
         is_program = is_program or _is_shell(words[0])
         if name in _SERVERS and is_program:
             return _limited(name, words[index + 1 :])
+        if name == "fastapi" and is_program and _FASTAPI & {*words[index + 1 : index + 2]}:
+            return Server("uvicorn", math.inf, "")
     return None
 
 
@@ -119,4 +121,6 @@ def runs_python(command: Sequence[str], module: str) -> bool:
     names = {os.path.basename(word) for word in words}
     ours = {module, module.partition(".")[0]}
     stems = {re.split(r"[.:]", name)[0] for name in names}
-    return bool(ours & stems or names & {*_SERVERS} or any(re.fullmatch(r"python[\d.]*", name) for name in names))
+    return bool(
+        ours & stems or names & {*_SERVERS, "fastapi"} or any(re.fullmatch(r"python[\d.]*", name) for name in names)
+    )

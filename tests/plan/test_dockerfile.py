@@ -72,6 +72,34 @@ MISFITS = {
         App("orders", grace=4),
         "Dockerfile:2: image of Dockerfile: uvicorn waits for its connections without a limit",
     ),
+    "fastapi run is uvicorn, and has no option for the limit": (
+        'FROM python:3.13\nCMD ["fastapi", "run", "orders.py"]\n',
+        App("orders", grace=4),
+        (
+            "Dockerfile:2: image of Dockerfile: uvicorn waits for its connections without a limit, and the cleanup begins after "
+            "that -> start uvicorn itself, with --timeout-graceful-shutdown 2"
+        ),
+    ),
+    "a here-string is no here-document": (
+        "FROM python:3.13\nRUN cat <<<hello > /x\nCMD python -m orders\n",
+        None,
+        "Dockerfile:3: image of Dockerfile: a shell runs",
+    ),
+    "a shift is no here-document": (
+        "FROM python:3.13\nRUN echo $((1<<4)) > /x\nCMD python -m orders\n",
+        None,
+        "Dockerfile:3: image of Dockerfile: a shell runs",
+    ),
+    "nor is what stands in quotes": (
+        "FROM python:3.13\nRUN echo 'a <<EOF b' > /x\nCMD python -m orders\n",
+        None,
+        "Dockerfile:3: image of Dockerfile: a shell runs",
+    ),
+    "after a here-document": (
+        "FROM python:3.13\nRUN <<-EOF cat 3<<'E' > /x\n EOF\n\tEOF\n\tE\nE\nCMD python -m orders\n",
+        None,
+        "Dockerfile:7: image of Dockerfile: a shell runs",
+    ),
 }
 
 
@@ -95,6 +123,7 @@ FITS = {
     "a here-document": "FROM python\nRUN <<EOF\nCMD python\nbad\nEOF\n" + GOOD.partition("\n")[2],
     "a signal from an argument": "ARG STOP=TERM\n" + GOOD + "STOPSIGNAL SIG${STOP}\n",
     "another escape": '# escape=`\nFROM python\nCMD ["python", `\n  "-m", "orders"]\n',
+    "tabs": 'FROM\tpython:3.13\n\tCMD\t["python", "-m", "orders"]\n',
     "small letters": 'from python\ncmd ["python", "-m", "orders"]\n',
 }
 
@@ -163,6 +192,7 @@ def test_no_command(fits):
     [
         ("ARG A=1\n", "Dockerfile: expected a Dockerfile with at least one FROM"),
         ("FROM python\nCDM python\n", "Dockerfile:2: expected an instruction of a Dockerfile, got 'CDM'"),
+        ("FROM python\nRUN <<EOF\n EOF\n", "Dockerfile:2: expected a line 'EOF' that ends the here-document"),
         ("services: {}\n", "Dockerfile:1: expected an instruction of a Dockerfile, got 'SERVICES:'"),
     ],
 )

@@ -54,6 +54,9 @@ def test_no_shell_in_between(command: str) -> None:
         ("hypercorn orders:asgi", ("hypercorn", 3)),
         ("gunicorn --graceful-timeout 40 orders:asgi", ("gunicorn", 40)),
         ("uv run uvicorn orders:asgi", ("uvicorn", math.inf)),
+        ("fastapi run orders.py", ("uvicorn", math.inf)),
+        ("uv run fastapi run --workers 2", ("uvicorn", math.inf)),
+        ("sh -c 'exec fastapi dev'", ("uvicorn", math.inf)),
     ],
 )
 def test_a_server(command: str, server: tuple[str, float]) -> None:
@@ -64,7 +67,9 @@ def test_a_server(command: str, server: tuple[str, float]) -> None:
     assert server == found[:2]
 
 
-@pytest.mark.parametrize("command", ["python -m orders", "python serve.py uvicorn", "pip install uvicorn", ""])
+@pytest.mark.parametrize(
+    "command", ["python -m orders", "python serve.py uvicorn", "pip install uvicorn", "fastapi login", ""]
+)
 def test_no_server(command: str) -> None:
     """Where one is only mentioned."""
     assert server_of(shlex.split(command)) is None
@@ -77,6 +82,7 @@ def test_no_server(command: str) -> None:
         ("/usr/bin/python3.13 main.py", True),
         ("orders serve", True),
         ("uvicorn shop:asgi", True),
+        ("fastapi run", True),
         ("envoy -c /etc/envoy.yaml", False),
         ("sh -c 'nginx'", False),
         ("", False),
