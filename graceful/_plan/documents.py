@@ -104,8 +104,10 @@ def _read_yaml(name: str, text: str) -> Iterator[Document]:
     except yaml.YAMLError as error:
         if "{{" in text:
             raise UnreadableError(f"{name}: expected YAML, got a template: {_TEMPLATE}") from None
-        problem = " ".join(str(error).split())
-        raise UnreadableError(f"{name}: expected YAML, got an error: {problem}") from None
+        mark = getattr(error, "problem_mark", None)
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        place = name if mark is None else f"{name}:{mark.line + 1}"
+        raise UnreadableError(f"{place}: expected YAML, got an error: {problem}") from None
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -46,6 +46,9 @@ def read_file(name: str, module: str) -> list[Deployed]:
         return [*read_dockerfile(name, text)]
     if base.endswith((".toml", ".ini", ".py", ".md", ".cfg")):
         raise UnreadableError(f"{name}: expected {_EXPECTED}")
+    section = re.match(r"(?:\s*[#;].*\n|\s*\n)*\s*(\[\w+\])\s*\n", text)
+    if section is not None:
+        raise UnreadableError(f"{name}: expected {_EXPECTED}, got a file with the section {section[1]}")
     return _from_documents(name, text, module)
 
 

@@ -163,3 +163,20 @@ def test_other_files(fits: Callable[..., list[Finding]], name: str) -> None:
     """What was expected is told."""
     with pytest.raises(UnreadableError, match=f"{name}: expected a service unit of systemd, a manifest of Kubernetes"):
         fits(name, "x = 1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("orders.timer", "# daily\n\n[Timer]\nOnCalendar=daily\n", "orders.timer: expected a service unit of .*, got a file with the section .Timer."),
+        ("pod.yaml", "kind: Pod\nmetadata:\n  built: 2026-02-30\n", "pod.yaml:3: expected YAML, got an error: '2026-02-30' is no timestamp"),
+        ("pod.yaml", "kind: Pod\nname: !!int x\n", "pod.yaml:2: expected YAML, got an error: 'x' is no int"),
+        ("pod.yaml", "kind: Pod\nname: [\n", "pod.yaml:3: expected YAML, got an error: expected the node content"),
+    ],
+)  # fmt: skip
+def test_values_and_files_that_are_not_understood(
+    fits: Callable[..., list[Finding]], name: str, text: str, said: str
+) -> None:
+    """The message has the file, and the line where it is known."""
+    with pytest.raises(UnreadableError, match=said):
+        fits(name, text)

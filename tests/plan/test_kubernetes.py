@@ -353,7 +353,7 @@ def test_a_slow_probe(fits):
             "kind: {{ .Values.kind }}\n",
             "m.yaml: expected YAML, got a template: render it, as in helm template CHART | python",
         ),
-        ("kind: [", "m.yaml: expected YAML, got an error:"),
+        ("kind: [", "m.yaml:1: expected YAML, got an error:"),
         ("just: this\n", "got a mapping with the keys just"),
         ("- 1\n", "got a list"),
     ],
