@@ -9,7 +9,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
@@ -48,7 +48,7 @@ class _StartedError(BaseException):
 
 def load(text: str) -> Target:
     """
-    Import a module, and return the app that is meant. What the module prints goes to stderr.
+    Import a module, and return the app that is meant. What the module and its child processes print goes to stderr.
 
     Args:
         text: `module:app`; `module:make()`, where a function makes it; or `module`, which means its `app`, else the only
@@ -65,9 +65,34 @@ def load(text: str) -> Target:
             f"expected the name of a module, got the file {module}: write {module[:-3]}:{attribute or 'app'}"
         )
     sys.path.insert(0, os.getcwd())
-    with contextlib.redirect_stdout(sys.stderr):
+    with _stdout_to_stderr(), _arguments(module):
         imported = _imported(module)
         return Target(_app_in(imported, module, attribute), module)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Generator[None]:
+    """For the duration of a block, also for child processes and code in C: descriptor 1 is what descriptor 2 is."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+@contextlib.contextmanager
+def _arguments(module: str) -> Generator[None]:
+    """For the duration of a block the module finds its own name and no arguments, as where it is started without any."""
+    before = sys.argv[:]
+    sys.argv[:] = [module]
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
 
 
 def _refuse(_: App) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,39 @@ def test_the_default_app(plan: Run) -> None:
 
     assert (0, "hello\n") == (ran.returncode, ran.stderr)
     assert " goodbye (script.py:6): cleanup, has " in ran.stdout
+
+
+def test_a_child_process_that_prints(plan: Run) -> None:
+    """What it prints while the module is imported, or the app is made, goes to stderr, too."""
+    source = """
+        import os
+        from graceful import App
+
+        os.system("echo at the import")
+
+        def make():
+            os.system("echo in the function")
+            return App("made")
+    """
+    ran = plan("orders:make()", "--json", orders=source)
+
+    assert (0, "at the import\nin the function\n") == (ran.returncode, ran.stderr)
+    assert "made" == json.loads(ran.stdout)["app"]
+
+
+def test_a_module_that_reads_its_arguments(plan: Run) -> None:
+    """It finds its own name, and none of the arguments of this command."""
+    source = """
+        import argparse, sys
+        from graceful import App
+
+        argparse.ArgumentParser().parse_args()
+        app = App(str(sys.argv))
+    """
+    ran = plan("orders:app", "--json", orders=source)
+
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert "['orders']" == json.loads(ran.stdout)["app"]
 
 
 @pytest.mark.parametrize(
