@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
 from typing import IO
 
-__all__ = ["Load"]
+from graceful._doctor.output import plain
+
+__all__ = ["Load", "missing_command"]
 
 #: Seconds to wait after SIGTERM before it is killed.
 TERMINATED = 1.0
+
+
+def missing_command(command: str) -> str | None:
+    """
+    The first word of a shell command, if the shell finds no command of that name.
+
+    `None`: it does, or that cannot be said before the command runs.
+    """
+    word = re.match(r"\s*([\w./+-]+)(?=[\s;&|]|$)", command)
+    if word is None:
+        return None
+    found = subprocess.run(["/bin/sh", "-c", 'command -v -- "$1"', "sh", word[1]], check=False, capture_output=True)
+    return word[1] if found.returncode else None
 
 
 class Load:
@@ -50,7 +66,7 @@ class Load:
     def last_line(self) -> str:
         """The last line that it wrote."""
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").splitlines()
+        lines = plain(self._output.read().decode(errors="replace")).splitlines()
         return lines[-1].strip() if lines else "it wrote nothing"
 
 

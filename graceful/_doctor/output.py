@@ -5,11 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import threading
 
 from graceful._core.clock import now
 
-__all__ = ["Output"]
+__all__ = ["Output", "plain"]
+
+#: Colours and other codes for a terminal (ECMA-48: control sequences, command strings, the rest), and control characters.
+_CODES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+
+
+def plain(text: str) -> str:
+    """The text without codes for a terminal, which nothing looks for and which a report must not send to another one."""
+    return _CODES.sub("", text)
 
 
 class Output:
@@ -34,8 +45,8 @@ class Output:
         self._thread.start()
 
     def text(self) -> str:
-        """What was written so far."""
-        return bytes(self._got).decode(errors="replace").replace("\r\n", "\n")
+        """What was written so far, without colours and other codes for a terminal."""
+        return plain(bytes(self._got).decode(errors="replace").replace("\r\n", "\n"))
 
     def wrote_at(self) -> float:
         """When something was written last; before that, when this object was made. On the app's clock."""

@@ -41,6 +41,10 @@ class Ready(Protocol):
         """Begin to watch before the program is started; returns a function that says whether it is ready by now."""
         ...
 
+    def missed(self) -> str:
+        """What to say where it has not come, but output has; may be empty."""
+        ...
+
 
 @dataclass(frozen=True)
 class Line:
@@ -56,6 +60,9 @@ class Line:
             rf"(?<!\w){re.escape(self.wanted)}" if self.wanted[0].isalnum() else re.escape(self.wanted)
         )
         return lambda written: any(pattern.search(line) for line in written.text().split("\n")[:-1])
+
+    def missed(self) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,9 @@ class Port:
     def watch(self) -> Callable[[Written], bool]:
         return lambda _: self.accepts()
 
+    def missed(self) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class File:
@@ -91,6 +101,9 @@ class File:
     def watch(self) -> Callable[[Written], bool]:
         before = self._stamp()
         return lambda _: self._stamp() not in {before, None}
+
+    def missed(self) -> str:
+        return ""
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -108,7 +121,14 @@ class Settled:
         return f"no more output for {QUIET:g} s, or none at all for {SILENT:g} s; --ready is more exact"
 
     def watch(self) -> Callable[[Written], bool]:
-        return lambda written: written.quiet_for() >= (QUIET if written.text() else SILENT)
+        def settled(written: Written) -> bool:
+            quiet = written.quiet_for()
+            return quiet >= QUIET and (quiet >= SILENT or written.text() != "")
+
+        return settled
+
+    def missed(self) -> str:
+        return f"; its output never came to rest for {QUIET:g} s: --ready TEXT says which line to wait for"
 
 
 def ready_from(text: str | None) -> Ready:

@@ -29,7 +29,8 @@ def _rows(verdict: Verdict, width: int, *, colour: bool) -> list[str]:
     word, code = WORDS[verdict.level]
     word = f"{word:<4}"
     shown = f"\x1b[{code}m{word}\x1b[0m" if colour else word
-    rows = [f"{shown}  {verdict.title:<{width}}  {verdict.figure}"]
+    figure = "".join(each if each.isprintable() else repr(each)[1:-1] for each in verdict.figure)  # names of files
+    rows = [f"{shown}  {verdict.title:<{width}}  {figure}"]
     if verdict.cure:
         rows += [f"      cure: {verdict.cure}", f"      with graceful: {verdict.python}"]
     return rows

@@ -40,7 +40,8 @@ def test_told() -> None:
 
 
 def test_lines() -> None:
-    """Numbers, colours and empty lines make no difference."""
-    ending = Ending(status=0, took=0, stdout="\x1b[32mpid 12\x1b[0m\n\n  at 10:30:01\npid 4711\nbye")
+    """Words with digits, UUIDs and empty lines make no difference."""
+    told = "pid 12\n\n  at 10:30:01\npid 4711\nbye\n<object at 0x7f1e>\n<object at 0x82a0>\nid e5f1c0\nid "
+    ending = Ending(status=0, took=0, stdout=told + "deadbeef-cafe-beef-fade-abcdefabcdef")
 
-    assert {"pid 0", "at 0:0:0", "bye"} == ending.lines
+    assert {"pid 0", "at 0:0:0", "bye", "<object at 0>", "id 0"} == ending.lines

@@ -8,7 +8,7 @@ import pytest
 from support.subjects import is_alive
 
 from graceful._doctor.family import wait_until
-from graceful._doctor.load import Load
+from graceful._doctor.load import Load, missing_command
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,29 @@ def test_it_is_ended_with_what_it_has_started(tmp_path) -> None:
 
     assert not is_alive(load.pid)
     assert wait_until(lambda: not is_alive(child), 10)
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("no-such-load -n 5", "no-such-load"),
+        ("/nowhere/load; true", "/nowhere/load"),
+        ("no-such-load", "no-such-load"),
+        ("sleep 1", None),
+        ("cd / && no-such-load", None),
+        ("if true; then no-such-load; fi", None),
+        ("A=1 no-such-load", None),
+        ('"no such load"', None),
+        ("(no-such-load)", None),
+        ("", None),
+    ],
+)
+def test_a_command_that_is_missing(command: str, missing: str | None) -> None:
+    """Where that is seen without running it."""
+    assert missing == missing_command(command)
+
+
+def test_colours() -> None:
+    """A report has none of the load's."""
+    with Load.running("printf '\\033[31mlost\\033[0m\\n'; exit 3") as load:
+        assert (3, "lost") == (load.wait(20), load.last_line())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graceful._doctor.output import Output
+from graceful._doctor.output import Output, plain
 
 
 @pytest.fixture
@@ -78,3 +78,31 @@ def test_no_descriptor_is_left(terminal: bool) -> None:
     Output(terminal=terminal).close()
 
     assert before == os.listdir("/proc/self/fd")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[1mserver ready\x1b[0m\n", "server ready\n"),
+        ("\x1b[38;5;196;4mred\x1b[K\x1b[?25h", "red"),
+        ("x\x1b]0;title\x07y\x1b]8;;http://a\x1b\\z", "xyz"),
+        ("\x1b7\x1b(B\x1b=kept\x1b8", "kept"),
+        ("a\x00b\x07c\x9bd\x7f", "abcd"),
+        ("\tübrig\r\n", "\tübrig\r\n"),
+        ("\x1b[3", "[3"),
+    ],
+)
+def test_plain(text: str, shown: str) -> None:
+    """Without codes for a terminal, and without control characters."""
+    assert shown == plain(text)
+
+
+def test_codes_of_a_program() -> None:
+    """They are taken away from what was read."""
+    output = Output()
+    os.write(output.write_end, b"\x1b[1mserver ready\x1b[0m\n")
+    output.begin()
+    output.wait(10)
+
+    assert "server ready\n" == output.text()
+    output.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from graceful._doctor.output import plain
 from graceful._doctor.readiness import QUIET, SILENT, File, Line, Port, Ready, Settled, ready_from
 
 
@@ -67,6 +68,11 @@ def test_what_cannot_be_meant(text: str) -> None:
 def test_a_line(so_far: str, is_ready: bool) -> None:
     """The whole line must have arrived, or what is read of it next would be taken for something later."""
     assert is_ready == Line("ready").watch()(Wrote(so_far))
+
+
+def test_a_line_with_colours() -> None:
+    """The last letter of a code for the terminal is no beginning of the word. `Output` takes the codes away."""
+    assert Line("ready").watch()(Wrote(plain("\x1b[1mready\x1b[0m\n")))
 
 
 def test_a_line_of_signs() -> None:
