@@ -82,13 +82,30 @@ class Family:
         return [process for process in self._descendants() if process.state not in "ZX"]
 
     def kill(self, program: subprocess.Popen[bytes] | None = None) -> None:
-        """Kill all of it, including the program, and wait until it is gone."""
+        """
+        Kill all of it, including the program, and wait until it is gone.
+
+        What runs as another user may not be killed, and is left.
+        """
+        spared: set[int] = set()
+
+        def kill(send: Callable[[int, int], None], pid: int) -> None:
+            try:
+                send(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                spared.add(pid)
 
         def gone() -> bool:
+            if program is not None and program.poll() is None:
+                kill(
+                    os.killpg, program.pid
+                )  # without /proc nothing is known of its children, but most are in its group
             for member in self.members():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(member.pid, signal.SIGKILL)
-            return (program is None or program.poll() is not None) and not self.members()
+                kill(os.kill, member.pid)
+            has_ended = program is None or program.poll() is not None or program.pid in spared
+            return has_ended and {member.pid for member in self.members()} <= spared
 
         wait_until(gone, KILLED)
         self._reap()

@@ -9,7 +9,16 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Process", "all_processes", "catches", "connected_ports", "listening_ports", "process", "shared_memory"]
+__all__ = [
+    "Process",
+    "all_processes",
+    "catches",
+    "connected_ports",
+    "is_mounted",
+    "listening_ports",
+    "process",
+    "shared_memory",
+]
 
 # TCP_ESTABLISHED and TCP_LISTEN in net/tcp_states.h, as /proc/net/tcp writes them
 ESTABLISHED, LISTEN = "01", "0A"
@@ -25,9 +34,18 @@ class Process:
     name: str
 
 
+def is_mounted() -> bool:
+    """Whether there is a /proc; without one, the functions here find nothing."""
+    return os.path.exists("/proc/self/stat")
+
+
 def all_processes() -> list[Process]:
     """Those that there are now."""
-    found = [process(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal()]
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return []
+    found = [process(int(entry)) for entry in entries if entry.isdecimal()]
     return [each for each in found if each is not None]
 
 
@@ -41,10 +59,10 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(parent), state, name)
 
 
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for this signal."""
+def catches(pid: int, number: signal.Signals) -> bool | None:
+    """Whether the process has a handler for this signal; `None`: that cannot be seen."""
     match = re.search(r"^SigCgt:\s*([0-9a-f]+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
-    return match is not None and bool(int(match[1], 16) >> (number - 1) & 1)
+    return None if match is None else bool(int(match[1], 16) >> (number - 1) & 1)
 
 
 def listening_ports(pids: Iterable[int]) -> frozenset[int]:

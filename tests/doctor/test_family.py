@@ -94,3 +94,33 @@ def test_wait_until(timeout: float) -> None:
     """It looks at least once, also when there is no time."""
     assert wait_until(lambda: True, timeout)
     assert not wait_until(lambda: False, timeout)
+
+
+def test_what_may_not_be_killed(nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs as another user. It is left, and not waited for."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    family = Family()
+    with start("forever()") as program:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", refuse)
+            patch.setattr(os, "killpg", refuse)
+            family.kill(program)
+        assert program.poll() is None
+        family.kill(program)
+
+
+def test_without_proc(nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program itself is known, and with it its process group."""
+    with monkeypatch.context() as patch:
+        patch.setattr("graceful._doctor.family.all_processes", list)
+        family = Family()
+        source = "child = os.fork()\nif child: say(str(child))\nforever()"
+        with subprocess.Popen(python(source), stdout=subprocess.PIPE, start_new_session=True) as program:
+            child = next(int(line) for line in program.stdout if line.strip().isdigit())
+            family.kill(program)
+
+    assert -signal.SIGKILL == program.returncode
+    assert wait_until(lambda: not is_alive(child), 10)

@@ -10,7 +10,14 @@ import tempfile
 
 import pytest
 
-from graceful._doctor.processes import all_processes, catches, connected_ports, listening_ports, shared_memory
+from graceful._doctor.processes import (
+    all_processes,
+    catches,
+    connected_ports,
+    is_mounted,
+    listening_ports,
+    shared_memory,
+)
 
 
 def test_all_processes() -> None:
@@ -69,8 +76,19 @@ def test_a_process_that_is_gone() -> None:
     """Nothing is known of it, and that is no error."""
     gone = 2**22 + 1  # one more than Linux gives
 
-    assert (False, frozenset(), frozenset()) == (
+    assert (None, frozenset(), frozenset()) == (
         catches(gone, signal.SIGTERM),
         listening_ports([gone]),
         shared_memory([gone]),
     )
+
+
+def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not mounted there is nothing, and that is no error."""
+    assert is_mounted()
+
+    def listdir(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert [] == all_processes()
