@@ -7,11 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from graceful._doctor import conditions, remains, signals
+from graceful._doctor.processes import is_mounted
 from graceful._doctor.runs import NotPossibleError, Runs
 from graceful._doctor.subject import NotReadyError
 from graceful._doctor.verdict import Finding, Level, Verdict
 
 __all__ = ["CHECKS", "Check"]
+
+#: The cure where a program that could be started before cannot be started, in any language and with this package.
+START_AGAIN = (
+    "remove locks, pid files and sockets in the cleanup, and let a start take over what a crash has left",
+    "make them before the yield of an @app.resource, and remove them after it",
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Check:
         examine: Makes the check.
         cure: What to do about a bad finding, in any language.
         python: How to do that with this package.
+        needs_proc: Whether it asks /proc.
         needs_stop: Whether it is pointless for a program that the signal does not end at all.
         about: The signal that it sends, if that is always the same one.
     """
@@ -34,6 +42,7 @@ class Check:
     examine: Callable[[Runs], Finding]
     cure: str
     python: str
+    needs_proc: bool = False
     needs_stop: bool = True
     about: signal.Signals | None = None
 
@@ -42,9 +51,12 @@ class Check:
         return self.title.format(signal=stop.name)
 
     def verdict(self, runs: Runs) -> Verdict:
-        """Examine the program."""
-        found = self._found(runs)
+        """Examine the program, which could be started before."""
         title = self.titled(runs.request.signal)
+        try:
+            found = self._found(runs)
+        except NotReadyError as error:
+            return Verdict(self.name, title, Level.FAIL, f"it did not start again: {error}", *START_AGAIN)
         if found.level in {Level.OK, Level.SKIP}:
             return Verdict(self.name, title, found.level, found.figure)
         return Verdict(self.name, title, found.level, found.figure, self.cure, self.python)
@@ -53,14 +65,14 @@ class Check:
         stop = runs.request.signal
         if self.about is stop:
             return Finding(Level.SKIP, "the same as the first check")
+        if self.needs_proc and not is_mounted():
+            return Finding(Level.SKIP, "/proc is not mounted")
         if self.needs_stop and runs.stopped(stop).status is None:
             return Finding(Level.SKIP, f"{stop.name} does not end it")
         try:
             return self.examine(runs)
         except NotPossibleError as reason:
             return Finding(Level.SKIP, str(reason))
-        except NotReadyError as error:
-            return Finding(Level.FAIL, str(error))
 
 
 # The last three leave connections in TIME_WAIT, after which a program without SO_REUSEADDR cannot be started for a minute.
@@ -98,6 +110,7 @@ CHECKS = [
         signals.handler,
         "set a handler before the first resource is acquired, and do the cleanup after it",
         "app.run(main) instead of asyncio.run(main()), and the cleanup in @app.on_shutdown",
+        needs_proc=True,
         needs_stop=False,
     ),
     Check(
@@ -136,6 +149,7 @@ CHECKS = [
         conditions.pid_1,
         "install a handler, or run it under an init (docker run --init)",
         "app.run(main) handles the signal and exits with 128+n",
+        needs_proc=True,
     ),
     Check(
         "hung-child",
@@ -143,6 +157,7 @@ CHECKS = [
         conditions.hung_child,
         "wait for children with a limit, then send them SIGKILL",
         "start it with app.create_subprocess_exec(), which does that",
+        needs_proc=True,
     ),
     Check(
         "closed-stdout",
@@ -150,6 +165,7 @@ CHECKS = [
         conditions.closed_stdout,
         "ignore EPIPE in what the cleanup prints",
         "print in a hook of its own: if it fails with BrokenPipeError, the other hooks still run",
+        needs_proc=True,
     ),
     Check(
         "full-stdout",
@@ -157,6 +173,7 @@ CHECKS = [
         conditions.full_stdout,
         "do not print during the cleanup, or print in a thread that nothing waits for",
         "App(grace=...): a print that blocks is interrupted in time for the other hooks",
+        needs_proc=True,
     ),
     Check(
         "stdout-kept",
@@ -171,6 +188,7 @@ CHECKS = [
         remains.processes,
         "send your children the signal and wait for them; a shell script: exec the program, or trap and kill",
         "start it with app.create_subprocess_exec(), which ends it with the program",
+        needs_proc=True,
     ),
     Check(
         "left-ports",
@@ -178,6 +196,7 @@ CHECKS = [
         remains.ports,
         "close listening sockets first, and do not let children inherit them",
         "server.close() in @app.on_shutdown(stage='drain')",
+        needs_proc=True,
     ),
     Check(
         "left-memory",
@@ -185,6 +204,7 @@ CHECKS = [
         remains.memory,
         "shm_unlink in the cleanup, or at once after it was opened",
         "SharedMemory.unlink() after the yield of an @app.resource",
+        needs_proc=True,
     ),
     Check(
         "left-files",
@@ -213,6 +233,7 @@ CHECKS = [
         conditions.idle_client,
         "close idle connections when the shutdown begins, and the others after a limit",
         "tasks that wait with app.sleep() or app.wait_stopping() are told; the rest is cancelled in time",
+        needs_proc=True,
     ),
     Check(
         "restart",
@@ -220,5 +241,6 @@ CHECKS = [
         conditions.restart,
         "set SO_REUSEADDR before bind, and leave no child that holds the port",
         "asyncio's create_server sets it; see 'processes left' for the children",
+        needs_proc=True,
     ),
 ]

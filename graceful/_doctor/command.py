@@ -15,10 +15,11 @@ from graceful._core.arguments import seconds, signal_from
 from graceful._core.errors import Interrupted
 from graceful._doctor.catalogue import CHECKS, Check
 from graceful._doctor.family import adopting
+from graceful._doctor.load import missing_command
 from graceful._doctor.readiness import Port, ready_from
 from graceful._doctor.request import Request
 from graceful._doctor.runs import Runs
-from graceful._doctor.subject import CannotStartError, NotReadyError
+from graceful._doctor.subject import CannotStartError, NotPermittedError, NotReadyError
 from graceful._doctor.table import rendered
 from graceful._doctor.verdict import SCHEMA, VERSION, Diagnosis, Verdict
 from graceful._process.exit import die_by
@@ -36,7 +37,7 @@ it is ready when a line of its output contains TEXT, when PORT accepts connectio
 prefix text:, port: or file: says which one is meant. Default: when its output has come to rest"""
 EPILOG = """\
 FAIL is harm that was seen, warn is a risk, skip is what could not be tried or does not apply. The exit status is 1 if a
-check failed, 2 if COMMAND cannot be started or does not become ready, and 0 otherwise."""
+check failed, 2 if COMMAND cannot be started, does not become ready or may not be signalled, and 0 otherwise."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,11 +55,14 @@ def main(argv: Sequence[str]) -> int:
     request = _request(options)
     if isinstance(request.ready, Port) and request.ready.accepts():
         parser.error(f"port {request.ready.number} is in use already, by another program")
+    missing = None if request.load is None else missing_command(request.load)
+    if missing is not None:
+        parser.error(f"argument --load: there is no command {missing!r}")
     checks = [check for check in CHECKS if not options.only or check.name in options.only]
     try:
         with _interruptible(), adopting():
             diagnosis = _examined(request, checks)
-    except (CannotStartError, NotReadyError) as error:
+    except (CannotStartError, NotReadyError, NotPermittedError) as error:
         parser.exit(USAGE, f"{parser.prog}: {error}\n")
     except Interrupted as interrupted:
         die_by(interrupted.signal)
@@ -111,7 +115,7 @@ def _examined(request: Request, checks: Sequence[Check]) -> Diagnosis:
     Make the checks, and print on stderr which one is being made.
 
     Raises:
-        CannotStartError, NotReadyError: The program cannot be examined.
+        CannotStartError, NotReadyError, NotPermittedError: The program cannot be examined.
     """
     runs = Runs(request)
     ready_after = runs.ready_after()
@@ -180,7 +184,10 @@ def _duration(text: str) -> float:
 
 
 def _signal(text: str) -> signal.Signals:
-    return signal_from("it", int(text) if text.isdecimal() else text)
+    try:
+        return signal_from("it", int(text) if text.isdecimal() else text)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("it: ")) from None  # argparse names the option
 
 
 def _names(text: str) -> frozenset[str]:

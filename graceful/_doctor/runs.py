@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graceful._core.clock import now
 from graceful._doctor.ending import Ending
@@ -24,7 +24,7 @@ from graceful._doctor.notify import WATCHDOG, NotifySocket
 from graceful._doctor.processes import Process, process
 from graceful._doctor.readiness import connect
 from graceful._doctor.request import Request
-from graceful._doctor.subject import NotReadyError, Subject, started
+from graceful._doctor.subject import CannotStartError, NotReadyError, Subject, started
 
 __all__ = ["LoadRun", "LoopRun", "NotPossibleError", "RestartRun", "Runs"]
 
@@ -32,6 +32,8 @@ __all__ = ["LoadRun", "LoopRun", "NotPossibleError", "RestartRun", "Runs"]
 ECHO = 0.05
 #: Seconds to wait for a process to be stopped.
 SUSPENDED = 1.0
+#: Seconds for which a program goes on, so that it comes to write what it wrote in a run that was a little quicker.
+LATER = 1.0
 #: When a signal comes during the startup, as parts of the time that the startup takes.
 EARLY = (0.0, 0.25, 0.5, 0.75)
 #: A shell loop around the program. It opens the terminal that its stdout is: a session leader gets it as its controlling
@@ -41,6 +43,8 @@ exec 3>&1; terminal=$(tty <&3); exec <>"$terminal" 3>&-
 for i in 1 2; do echo >> "$TMPDIR/runs"; "$@"; done
 """
 CTRL_C = b"\x03"
+#: The statuses of a shell whose command cannot be executed, or is not found (XCU, 2.8.2).
+NOT_RUN = {126, 127}
 
 
 class NotPossibleError(Exception):
@@ -108,7 +112,7 @@ class Runs:
         self.restarted = functools.cache(self._restarted)
 
     def _ready_after(self) -> float:
-        """Start it; returns the seconds until it was ready."""
+        """Start it; returns the seconds until it was ready. It is asked to stop then, as by every run."""
         with started(self.request) as subject:
             return subject.wait_ready()
 
@@ -127,6 +131,13 @@ class Runs:
             subject.send(self.request.signal)
             return delay, subject.ending()
 
+    def interrupted(self) -> Ending:
+        """Send one Ctrl-C as a terminal does, to the process group."""
+        with started(self.request) as subject:
+            subject.wait_ready()
+            subject.send_to_group(signal.SIGINT)
+            return subject.ending()
+
     def doubled(self) -> Ending:
         """Send one Ctrl-C that arrives twice: from the terminal to the process group, and from a wrapper to the process."""
         with started(self.request) as subject:
@@ -143,6 +154,24 @@ class Runs:
             subject.send(self.request.signal)
             return subject.ending()
 
+    def unbuffered(self) -> Ending:
+        """Send the signal while stdout is a pipe for which the runtimes of Python and C are told to keep no buffer."""
+        stdbuf = shutil.which("stdbuf")  # it becomes the program
+        wrapper = () if stdbuf is None else (stdbuf, "-oL")
+        request = replace(self.request, command=(*wrapper, *self.request.command))
+        with started(request, environment={"PYTHONUNBUFFERED": "1"}) as subject:
+            subject.wait_ready()
+            subject.send(self.request.signal)
+            return subject.ending()
+
+    def later(self) -> Ending:
+        """Send the signal only `LATER` seconds after it was ready."""
+        with started(self.request) as subject:
+            subject.wait_ready()
+            wait_until(subject.has_ended, LATER)
+            subject.send(self.request.signal)
+            return subject.ending()
+
     def looped(self) -> LoopRun:
         """Press Ctrl-C on a terminal on which a shell loop runs it."""
         wrapper = [_tool("bash"), "-c", LOOP, "bash"]
@@ -151,7 +180,10 @@ class Runs:
             subject.press(CTRL_C)
             since = now()
             wait_until(lambda: _runs(subject) > 1 or subject.has_ended(), self.request.grace)
-            return LoopRun(_runs(subject), subject.has_ended(), now() - since)
+            run = LoopRun(_runs(subject), subject.has_ended(), now() - since)
+            if run.runs > 1:
+                subject.stop(again=True)
+            return run
 
     def as_pid_1(self) -> Ending:
         """Send the signal while it is PID 1 of a namespace, as in a container."""
@@ -167,7 +199,7 @@ class Runs:
             children = subject.children()
             if not children:
                 raise NotPossibleError("it has no child processes")
-            _suspend(children[0].pid)
+            _suspend(children[0])
             subject.send(self.request.signal)
             return children[0], subject.ending()
 
@@ -199,7 +231,12 @@ class Runs:
             return notify.said()
 
     def under_load(self) -> LoadRun:
-        """Send the signal while the load runs."""
+        """
+        Send the signal while the load runs.
+
+        Raises:
+            CannotStartError: The load is no command that can be run.
+        """
         if self.request.load is None:
             raise NotPossibleError("no --load COMMAND")
         with started(self.request) as subject:
@@ -209,7 +246,10 @@ class Runs:
                 early = load.wait(min(1.0, self.request.grace / 4)) is not None
                 subject.send(self.request.signal)
                 ending = subject.ending()
-                return LoadRun(ending, load.wait(self.request.grace), early, load.last_line())
+                status = load.wait(self.request.grace)
+                if status in NOT_RUN:
+                    raise CannotStartError(f"--load {self.request.load}: {load.last_line()}")
+                return LoadRun(ending, status, early, load.last_line())
 
     def _restarted(self) -> RestartRun:
         """
@@ -239,15 +279,20 @@ def _runs(subject: Subject) -> int:
         return len(file.readlines())
 
 
-def _suspend(pid: int) -> None:
+def _suspend(child: Process) -> None:
     """
     Make this process hang.
 
     SIGSTOP alone is not enough: of several pending signals the kernel delivers the lowest first (signal(7)), so that a SIGTERM
     from the program would still end a child that has not run since.
     """
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: (found := process(pid)) is None or found.state == "T", SUSPENDED)
+    try:
+        os.kill(child.pid, signal.SIGSTOP)
+    except PermissionError:
+        raise NotPossibleError(f"its child {child.name} runs as another user, and may not be signalled") from None
+    except ProcessLookupError:
+        raise NotPossibleError(f"its child {child.name} has ended by itself") from None
+    wait_until(lambda: (found := process(child.pid)) is None or found.state == "T", SUSPENDED)
 
 
 def _tool(name: str) -> str:

@@ -45,6 +45,8 @@ def sighup(runs: Runs) -> Finding:
 def handler(runs: Runs) -> Finding:
     """It catches the signal: otherwise it dies before it can clean up."""
     ending = runs.stopped(runs.request.signal)
+    if ending.caught is None:
+        raise NotPossibleError("it had ended before that could be seen")
     if ending.caught:
         return Finding(Level.OK, "the program or its runtime has one")
     if ending.status is None:
@@ -79,9 +81,9 @@ def startup(runs: Runs) -> Finding:
 
 def double_ctrl_c(runs: Runs) -> Finding:
     """A Ctrl-C that arrives twice is one request: output and status are the same as after a single one."""
-    once = runs.stopped(signal.SIGINT)
+    once = runs.interrupted()
     if once.status is None:
-        raise NotPossibleError("SIGINT does not end it")
+        raise NotPossibleError("Ctrl-C does not end it")
     both = runs.doubled()
     if both.status is None:
         return Finding(Level.FAIL, both.told())

@@ -17,7 +17,7 @@ from graceful._doctor.output import Output
 from graceful._doctor.processes import Process, catches, connected_ports, listening_ports, shared_memory
 from graceful._doctor.request import Request
 
-__all__ = ["CannotStartError", "NotReadyError", "Subject", "started"]
+__all__ = ["CannotStartError", "NotPermittedError", "NotReadyError", "Subject", "started"]
 
 #: Seconds that children may still need to end after the program; never more than a quarter of the grace.
 AFTERMATH = 1.0
@@ -33,6 +33,10 @@ class CannotStartError(Exception):
 
 class NotReadyError(Exception):
     """The program ended, or the time was over, before it was ready."""
+
+
+class NotPermittedError(Exception):
+    """The program runs as another user, and may not be signalled."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def started(
     """
     A fresh process of the program, in a session of its own and with a TMPDIR of its own, for the duration of a block.
 
-    At the end of the block it is killed with everything it has started.
+    At the end of the block it is asked to stop, if it was not yet, because one that is killed may leave a lock or a socket, and
+    not start again. What has not ended then is killed, with everything it has started.
 
     Args:
         wrapper: A command that is started instead, and is given the program and its arguments.
@@ -110,7 +115,13 @@ def started(
         process = _spawn([*wrapper, *request.command], streams, {"TMPDIR": folder, **(environment or {})})
         stack.callback(family.kill, process)
         streams.begin()
-        yield Subject(request, process, family, streams, lambda: watch(streams), folder, wrapped=bool(wrapper))
+        subject = Subject(request, process, family, streams, lambda: watch(streams), folder, wrapped=bool(wrapper))
+        try:
+            yield subject
+        except Exception:
+            subject.stop()
+            raise
+        subject.stop()
 
 
 def _spawn(command: Sequence[str], streams: Streams, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -157,6 +168,7 @@ class Subject:
         self._wrapped = wrapped
         self._used = Used()
         self._asked_at = now()
+        self._is_asked = False
         self._caught: bool | None = None
 
     def wait_ready(self) -> float:
@@ -165,8 +177,9 @@ class Subject:
 
         Raises:
             NotReadyError: It ended first, or the time is over.
+            NotPermittedError: It may not be signalled.
         """
-        timeout = self._request.ready_timeout
+        ready, timeout = self._request.ready, self._request.ready_timeout
         wait_until(lambda: self.has_ended() or self._is_ready(), timeout)
         if self.has_ended():
             self._streams.wait(LAST_WORDS)
@@ -174,7 +187,9 @@ class Subject:
             hint = "" if status else ", and it has to stay in the foreground"
             raise NotReadyError(f"it ended before it was ready: {told(status)}{hint}{self._last_words()}")
         if not self._is_ready():
-            raise NotReadyError(f"it was not ready after {timeout:g} s{self._last_words()}")
+            missed = ready.missed() if self._streams.text() else ""
+            raise NotReadyError(f"it was not ready after {timeout:g} s{missed}{self._last_words()}")
+        self._signal(os.kill, self._target(), 0)  # 0 is sent to nobody, but it is checked whether it might be (kill(2))
         pids = [member.pid for member in self._family.members()]
         self._used = Used(listening_ports(pids), shared_memory(pids))
         return now() - self._streams.since
@@ -203,19 +218,31 @@ class Subject:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal. The grace begins with the first one."""
         self._asked(number)
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            os.kill(self._target(), number)
+        self._signal(os.kill, self._target(), number)
 
     def send_to_group(self, number: signal.Signals) -> None:
         """Send a signal to its process group, as a terminal does. The grace begins with the first one."""
         self._asked(number)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        self._signal(os.killpg, self._process.pid, number)
 
     def press(self, keys: bytes) -> None:
         """Type these on its terminal. The grace begins."""
         self._asked_at = now()
+        self._is_asked = True
         self.stdout.press(keys)
+
+    def stop(self, *, again: bool = False) -> None:
+        """
+        Ask it to stop, and wait for the grace at most.
+
+        Args:
+            again: Also if it has been asked before, as where a loop has started it once more.
+        """
+        if self.has_ended() or (self._is_asked and not again):
+            return
+        with contextlib.suppress(NotPermittedError):
+            self.send(self._request.signal)
+            wait_until(self.has_ended, self._request.grace)
 
     def ending(self, grace: float | None = None) -> Ending:
         """
@@ -249,9 +276,21 @@ class Subject:
         )
 
     def _asked(self, number: signal.Signals) -> None:
-        if self._caught is None:
+        if not self._is_asked:
             self._caught = catches(self._target(), number)
             self._asked_at = now()
+            self._is_asked = True
+
+    def _signal(self, send: Callable[[int, int], None], pid: int, number: int) -> None:
+        try:
+            send(pid, number)
+        except ProcessLookupError:
+            pass  # it has ended by itself
+        except PermissionError:
+            raise NotPermittedError(
+                f"process {self._process.pid} runs as another user, so it may not be signalled, and goes on: end it yourself, "
+                "and run the doctor as that user or as root"
+            ) from None
 
     def _target(self) -> int:
         """The process that the signals are for: what the wrapper has started, if there is one."""

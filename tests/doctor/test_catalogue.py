@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from support.subjects import DEAF, SOUND, request
 
-from graceful._doctor.catalogue import CHECKS, Check
+from graceful._doctor.catalogue import CHECKS, START_AGAIN, Check
 from graceful._doctor.runs import NotPossibleError, Runs
 from graceful._doctor.subject import NotReadyError
 from graceful._doctor.verdict import Finding, Level, Verdict
@@ -63,7 +63,8 @@ def test_a_program_that_does_not_start_again_has_failed() -> None:
     """It did start the first time."""
     verdict = failing(NotReadyError("it ended before it was ready")).verdict(Runs(request(SOUND)))
 
-    assert (Level.FAIL, "it ended before it was ready") == (verdict.level, verdict.figure)
+    assert (Level.FAIL, "it did not start again: it ended before it was ready") == (verdict.level, verdict.figure)
+    assert START_AGAIN == (verdict.cure, verdict.python)
 
 
 def test_a_check_about_the_signal_that_was_asked_for() -> None:
@@ -81,3 +82,24 @@ def test_a_program_that_does_not_end() -> None:
 
     assert (Level.SKIP, "SIGTERM does not end it") == (verdict.level, verdict.figure)
     assert Level.OK is CHECK.verdict(runs).level
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_program_that_does_not_start_even_for_the_signal() -> None:
+    """The run that shows whether the signal ends it is a run as any other: where it fails, the other checks are still made."""
+    runs = Runs(request("leave(3)"))
+
+    verdict = replace(CHECK, needs_stop=True).verdict(runs)
+    assert (Level.FAIL, True) == (verdict.level, verdict.figure.startswith("it did not start again: it ended before"))
+
+
+def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks /proc is skipped with the reason, the rest is not."""
+    monkeypatch.setattr("graceful._doctor.catalogue.is_mounted", lambda: False)
+    runs = Runs(request(SOUND))
+
+    verdict = replace(CHECK, needs_proc=True).verdict(runs)
+    assert (Level.SKIP, "/proc is not mounted") == (verdict.level, verdict.figure)
+    assert Level.OK is CHECK.verdict(runs).level
+    assert {"handler", "pid1", "hung-child", "closed-stdout", "full-stdout", "left-processes", "left-ports", "left-memory",
+            "idle-client", "restart"} == {check.name for check in CHECKS if check.needs_proc}  # fmt: skip

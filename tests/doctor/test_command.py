@@ -67,11 +67,16 @@ def test_the_command_may_look_like_options() -> None:
         ([], "required: COMMAND"),
         (["--grace", "soon", "--", "true"], "--grace: expected a number of seconds, got 'soon'"),
         (["--grace", "-1", "--", "true"], "--grace: it must be a finite number of seconds, more than 0, got -1.0"),
-        (["--signal", "TERMINATE", "--", "true"], "--signal: it: there is no signal 'TERMINATE'"),
-        (["--signal", "KILL", "--", "true"], "no handler can take SIGKILL"),
+        (["--signal", "TERMINATE", "--", "true"], "--signal: there is no signal 'TERMINATE' on this"),
+        (["--signal", "KILL", "--", "true"], "--signal: no handler can take SIGKILL"),
+        (["--load", "no-such-load --users 5", "--", "true"], "--load: there is no command 'no-such-load'"),
         (["--ready", "65536", "--", "true"], "--ready: expected a port from 1 to 65535, got '65536'"),
         (["--only", "stop,cough", "--", "true"], "--only: no check is called 'cough'; there are stop, sigint"),
         (["--only", "stop", "--", "/nonexistent/program"], "/nonexistent/program: No such file or directory"),
+        (
+            ["--only", "stop", "--ready-timeout", "1", "--", "sh", "-c", "while sleep 0.1; do echo working; done"],
+            "not ready after 1 s; its output never came to rest for 0.3 s: --ready TEXT says which line to wait for; it wrote last: working",
+        ),
         (
             ["--only", "stop", "--", "true"],
             "it ended before it was ready: exit(0), and it has to stay in the foreground",
@@ -192,3 +197,50 @@ if os.fork() == 0:
 
     assert 1 == ran.returncode
     assert [] == alive_with(source)
+
+
+def test_a_load_that_cannot_be_run() -> None:
+    """It is no fault of the program, also where the load fails only once it runs."""
+    ran = doctor("--load", "cd / && no-such-load", "--ready", "ready", "--only", "load", "--", *python(SOUND))
+
+    assert (2, "") == (ran.returncode, ran.stdout)
+    assert "doctor: --load cd / && no-such-load: " in ran.stderr
+    assert "not found" in ran.stderr
+
+
+#: Refuses to start while its lock is there, which it removes when it is stopped.
+LOCKED = """
+import pathlib
+lock = pathlib.Path(LOCK)
+if lock.exists():
+    sys.exit("another instance is running")
+lock.touch()
+def stop():
+    lock.unlink()
+    leave()
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    on(number, stop)
+forever()
+"""
+
+
+def test_a_program_with_a_lock(tmp_path: Path) -> None:
+    """Each run asks it to stop, so that it can remove its lock: the next one starts."""
+    source = LOCKED.replace("LOCK)", f"{str(tmp_path / 'lock')!r})")
+    only = "stop,sigint,sighup,double-ctrl-c,shell-loop,hung-child,stdout-kept,notify,restart"
+    ran = doctor("--json", "--ready", "ready", "--only", only, "--", *python(source))
+
+    assert ["shell-loop"] == [each["check"] for each in json.loads(ran.stdout)["verdicts"] if each["level"] == "fail"]
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_program_that_leaves_its_lock(tmp_path: Path) -> None:
+    """It does not start again, which is what is said, with the cure for that."""
+    source = LOCKED.replace("LOCK)", f"{str(tmp_path / 'lock')!r})").replace("lock.unlink()", "")
+    ran = doctor("--ready", "ready", "--only", "stop", "--", *python(source))
+
+    assert 1 == ran.returncode
+    assert (
+        "FAIL  SIGTERM  it did not start again: it ended before it was ready: exit(1); it wrote last: another instance is running\n"
+        "      cure: remove locks, "
+    ) in ran.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -92,9 +93,41 @@ forever()
     assert 3 == ending.stdout.count("interrupted")
 
 
+def test_a_single_ctrl_c() -> None:
+    """The group gets it, as a terminal would send it: a shell ends with what it runs."""
+    ending = Runs(request(("sh", "-c", "echo ready; sleep 1000; echo done"))).interrupted()
+
+    assert (-signal.SIGINT, "ready\n") == (ending.status, ending.stdout)
+
+
+@pytest.mark.parametrize("run", ["ready_after", "with_child_stopped"])
+def test_each_run_asks_it_to_stop(run: str, tmp_path: Path) -> None:
+    """Also one that only looks at it, or finds that there is nothing to look at."""
+    path = tmp_path / "stopped"
+    source = f"def stop():\n    open({str(path)!r}, 'w').close()\n    leave()\non(signal.SIGTERM, stop); forever()"
+    with contextlib.suppress(NotPossibleError):
+        getattr(Runs(request(source)), run)()
+
+    assert path.exists()
+
+
+def test_a_child_that_may_not_be_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs as another user. The check is not possible."""
+    real = os.kill
+
+    def kill(pid: int, number: int) -> None:
+        if number == signal.SIGSTOP:
+            raise PermissionError
+        real(pid, number)
+
+    monkeypatch.setattr(os, "kill", kill)
+    with pytest.raises(NotPossibleError, match="its child python.* runs as another user, and may not be signalled"):
+        Runs(request("os.fork()" + SOUND)).with_child_stopped()
+
+
 def test_early() -> None:
     """The signal comes when it is told to, and not when the program is ready."""
-    runs = Runs(request("on(signal.SIGTERM, lambda: leave(3)); time.sleep(1)" + DEAF))
+    runs = Runs(request("on(signal.SIGTERM, lambda: leave(3)); time.sleep(1)" + DEAF, grace=1.0))
     delay, ending = runs.early(0.5)
 
     assert runs.ready_after() == 2 * delay

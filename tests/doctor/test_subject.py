@@ -10,7 +10,7 @@ import pytest
 from support.subjects import BARE, DEAF, SOUND, is_alive, python, request
 
 from graceful._doctor.readiness import Line, Settled
-from graceful._doctor.subject import CannotStartError, NotReadyError, started
+from graceful._doctor.subject import CannotStartError, NotPermittedError, NotReadyError, started
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -161,3 +161,20 @@ def test_one_that_ends_by_itself() -> None:
         assert 4 == subject.ending().status
         subject.send(signal.SIGTERM)
         subject.send_to_group(signal.SIGTERM)
+
+
+def test_one_that_becomes_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not be signalled, and that is said before anything is asked of it."""
+    real = os.kill
+
+    def kill(pid: int, number: int) -> None:
+        if number != signal.SIGKILL:
+            raise PermissionError
+        real(pid, number)
+
+    monkeypatch.setattr(os, "kill", kill)
+    with (
+        started(request(SOUND)) as subject,
+        pytest.raises(NotPermittedError, match=r"process \d+ runs as another user, so it may not be signalled"),
+    ):
+        subject.wait_ready()
