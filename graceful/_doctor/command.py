@@ -40,12 +40,13 @@ FAIL is harm that was seen, warn is a risk, skip is what could not be tried or d
 check failed, 2 if COMMAND cannot be started, does not become ready or may not be signalled, and 0 otherwise."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], show: Callable[[str], None]) -> int:
     """
     Examine a program, and print the diagnosis on stdout and everything else on stderr.
 
     Args:
         argv: What follows `doctor` on the command line.
+        show: Writes a text to stdout.
 
     Returns:
         The exit status. On Ctrl-C, SIGTERM and SIGHUP it ends what it has started and dies by that signal instead.
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         parser.exit(USAGE, f"{parser.prog}: {error}\n")
     except Interrupted as interrupted:
         die_by(interrupted.signal)
-    sys.stdout.write((diagnosis.as_json() if options.json else rendered(diagnosis, colour=_coloured())) + "\n")
+    show((diagnosis.as_json() if options.json else rendered(diagnosis, colour=_coloured())) + "\n")
     return diagnosis.exit_status
 
 
@@ -121,8 +122,7 @@ def _examined(request: Request, checks: Sequence[Check]) -> Diagnosis:
     ready_after = runs.ready_after()
     verdicts: list[Verdict] = []
     for check in checks:
-        sys.stderr.write(f"doctor: {check.titled(request.signal)} ...\n")
-        sys.stderr.flush()
+        _say(f"doctor: {check.titled(request.signal)} ...\n")
         verdicts.append(check.verdict(runs))
     return Diagnosis(
         command=request.command,
@@ -132,6 +132,22 @@ def _examined(request: Request, checks: Sequence[Check]) -> Diagnosis:
         ready_after=ready_after,
         verdicts=tuple(verdicts),
     )
+
+
+def _say(text: str) -> None:
+    """
+    Write to stderr. A progress that cannot be written, because the disk is full, is no reason to stop.
+
+    Raises:
+        BrokenPipeError: Nobody reads it, as in `2>&1 | head -1`.
+    """
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 @contextlib.contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from graceful._core.errors import OrderError
 from graceful._observe.plan import Plan
@@ -32,12 +33,13 @@ The exit status is 1 if a file does not fit (with --strict also for a note), 2 i
 _COLOURS = {Level.OK: "32", Level.NOTE: "33", Level.MISFIT: "31"}
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], show: Callable[[str], None]) -> int:
     """
     Print the plan on stdout, and errors on stderr.
 
     Args:
         argv: What follows `plan` on the command line.
+        show: Writes a text to stdout.
 
     Returns:
         The exit status.
@@ -50,15 +52,18 @@ def main(argv: Sequence[str]) -> int:
     except (TargetError, OrderError, ValueError) as error:
         parser.exit(USAGE, f"{parser.prog}: {error}\n")
     findings, unreadable = compare(target, options.fits or [])
-    try:
-        _write(plan, findings, options)
-    except OSError as error:
-        parser.exit(USAGE, f"{parser.prog}: {options.svg}: {error.strerror}\n")
+    if options.svg is not None:
+        try:
+            with open(options.svg, "w", encoding="utf-8") as file:
+                file.write(plan.svg())
+        except OSError as error:
+            parser.exit(USAGE, f"{parser.prog}: {options.svg}: {error.strerror}\n")
+    show(_output(plan, findings, options))
     for each in unreadable:
-        sys.stderr.write(f"{parser.prog}: {each}\n")
+        _say(f"{parser.prog}: {each}")
     levels = {each.level for each in findings}
     if Level.NOTE in levels and Level.MISFIT not in levels and not (options.strict or unreadable):
-        sys.stderr.write(f"{parser.prog}: a note leaves the exit status at 0; --strict makes it 1\n")
+        _say(f"{parser.prog}: a note leaves the exit status at 0; --strict makes it 1")
     bad = {Level.MISFIT, Level.NOTE} if options.strict else {Level.MISFIT}
     return USAGE if unreadable else int(bool(levels & bad))
 
@@ -78,26 +83,29 @@ def _parser() -> argparse.ArgumentParser:
 # --- the output --------------------------------------------------------------------------------------------------------
 
 
-def _write(plan: Plan, findings: Sequence[Finding], options: argparse.Namespace) -> None:
-    compared = options.fits is not None
+def _output(plan: Plan, findings: Sequence[Finding], options: argparse.Namespace) -> str:
+    """What is printed on stdout. The findings go to stderr where stdout is a chart."""
     lines = _coloured(findings) if _shows_colours() and not options.mermaid else _plain(findings)
     if options.json:
         document = as_document(plan)
-        if compared:
+        if options.fits is not None:
             document["fits"] = [
                 {"level": str(each.level), "place": each.place, "what": each.what, "cure": each.cure}
                 for each in findings
             ]
-        sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
-    elif options.mermaid:
-        sys.stdout.write(f"{plan.mermaid()}\n")
+        return f"{json.dumps(document, indent=2)}\n"
+    if options.mermaid:
+        _say(*lines)
+        return f"{plan.mermaid()}\n"
+    if options.svg is None:
+        lines = [plan.text(), *([""] if lines else []), *lines]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _say(*lines: str) -> None:
+    """Write lines to stderr. Whether they arrive changes nothing in the exit status."""
+    with contextlib.suppress(OSError):
         sys.stderr.writelines(f"{line}\n" for line in lines)
-    elif options.svg is not None:
-        with open(options.svg, "w", encoding="utf-8") as file:
-            file.write(plan.svg())
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-    else:
-        sys.stdout.writelines(f"{line}\n" for line in [plan.text(), *([""] if lines else []), *lines])
 
 
 def _plain(findings: Sequence[Finding]) -> list[str]:
