@@ -8,8 +8,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graceful._plan.shell_script import stays
-
 __all__ = ["Server", "becomes_its_last_command", "runs_python", "server_of", "shell_without_exec"]
 
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
@@ -18,6 +16,10 @@ _WRAPPERS = {"tini", "dumb-init", "docker-init", "catatonit", "env", "exec"}
 _SERVERS = {"uvicorn": math.inf, "hypercorn": 3.0, "gunicorn": 30.0}
 #: Subcommands of `fastapi` that start uvicorn. They have no option for its limit.
 _FASTAPI = {"run", "dev"}
+#: What is in quotes in a script, and comments.
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|(?:^|(?<=\s))#.*""", re.MULTILINE)
+#: `exec` with a program and not only redirections; a `trap`; other scripts.
+_MAY_BE_REPLACED = re.compile(r"\bexec\s+(?!\d*[<>&])|\b(?:trap|eval|source)\s|(?:^|[;&|\n])\s*\.\s", re.MULTILINE)
 _LIMITS = {
     "uvicorn": ("--timeout-graceful-shutdown",),
     "hypercorn": ("--graceful-timeout",),
@@ -57,7 +59,21 @@ def shell_without_exec(command: Sequence[str]) -> str | None:
     if not words or not _is_shell(words[0]):
         return None
     script = _script_of(words)
-    return script if script is not None and stays(script) else None
+    return script if script is not None and _stays(script) else None
+
+
+def _stays(script: str) -> bool:
+    """
+    Whether a shell stays the parent of what its script runs.
+
+    Where there is an `exec` somewhere, or what passes a signal on or cannot be seen (`trap`, `eval`, `.`), it is taken not to: a
+    misfit that is none would be worse than one that is not found.
+    """
+    plain = _QUOTED.sub("_", script)
+    last = re.split(r"&&|\|\||;|\n", plain.strip())[-1].strip()
+    if last.startswith("exec "):  # in a pipe or in the background it is a child that becomes the program
+        return "|" in last or last.endswith("&")
+    return not _MAY_BE_REPLACED.search(plain)
 
 
 def becomes_its_last_command(command: Sequence[str]) -> bool:

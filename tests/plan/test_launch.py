@@ -20,6 +20,8 @@ from graceful._plan.launch import becomes_its_last_command, runs_python, server_
         "tini -- sh -c 'python -m orders'",
         "env A=1 sh -c 'python -m orders'",
         "sh -c 'exec 2>&1; python -m orders'",
+        "sh -c 'migrate\npython -m orders # exec'",
+        """sh -c 'python -c "exec(a); exec b"'""",
     ],
 )
 def test_a_shell_in_between(command: str) -> None:
@@ -34,6 +36,12 @@ def test_a_shell_in_between(command: str) -> None:
         "sh -c 'exec python -m orders'",
         "sh -c 'migrate && exec python -m orders'",
         "bash -c 'set -e\nmigrate\nexec python -m orders\n'",
+        "sh -c 'A=1 exec python -m orders || exit 1'",
+        """sh -c 'exec python -m orders --sep ";" # in place of the shell; see the manual'""",
+        """sh -c 'exec env A="a|b" python -m orders'""",
+        "sh -c 'if test x; then exec python -m orders; else exec python -m orders --x; fi'",
+        "sh -c 'trap 'kill\\ $child' TERM; python -m orders & child=$!; wait'",
+        "sh -c '. ./start.sh'",
         "sh entrypoint.sh",
         "bash -c",
         "",
