@@ -97,7 +97,7 @@ class EmbeddedRun(Run):
             task.result()
             otherwise: BaseException = StateError("the app was told to stop before the block could begin")
             raised = self.conclude(otherwise if cancelled is None else cancelled)
-            raise next(each for each in (cancelled, raised, otherwise) if each is not None)
+            raise next(each for each in (raised, cancelled, otherwise) if each is not None)
 
     async def leave(self, error: BaseException | None) -> bool:
         """Shut down; raises what there is to raise besides `error`. Returns whether `error` is dealt with."""

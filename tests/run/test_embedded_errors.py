@@ -164,3 +164,22 @@ def test_a_block_that_a_fixture_enters_and_another_task_leaves(capfd):
     assert app.report.took < 1
     assert ["main returned"] == [str(cause) for cause in app.report.causes]
     assert ("", "") == capfd.readouterr()
+
+
+def test_a_failure_while_the_block_is_entered_and_cancelled():
+    """The failure comes out, and not only the cancellation that came with it."""
+    app = App(grace=3)
+
+    def fail():
+        raise ValueError("mine")
+
+    async def main():
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop.call_soon(task.cancel)
+        loop.call_soon(fail)
+        async with app:
+            await asyncio.sleep(60)
+
+    with pytest.raises(ValueError, match="mine"):
+        asyncio.run(main())
+    assert ["mine"] == [str(failure.exception) for failure in app.report.failures]
