@@ -32,13 +32,10 @@ and keeps everything alive as long as it exists).
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import types
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from graceful._core import clock
 from graceful._core.asyncio_private import (
     GATHER,
     can_see_waiters,
@@ -53,6 +50,7 @@ from graceful._core.asyncio_private import (
     waits_on,
 )
 from graceful._core.instances import instances_of
+from graceful._core.pace import Pace
 
 __all__ = ["AwaitedSearch"]
 
@@ -72,8 +70,8 @@ class AwaitedSearch:
     """The search, in a loop that runs; it remembers what it has cost."""
 
     def __init__(self) -> None:
-        self._in_tasks = _Pace()
-        self._everywhere = _Pace()
+        self._in_tasks = Pace(_SHARE)
+        self._everywhere = Pace(_SHARE)
 
     def pause(self) -> float:
         """Seconds until the next look; 0: now."""
@@ -101,23 +99,6 @@ class AwaitedSearch:
         with self._everywhere.measured():
             awaited |= _take(missing, _running())
         return awaited, set(), 0.0
-
-
-class _Pace:
-    """Says when something may be done again, so that it takes no more than its share of the time."""
-
-    def __init__(self) -> None:
-        self._again_at = -math.inf
-
-    def pause(self) -> float:
-        return max(0.0, self._again_at - clock.now())
-
-    @contextlib.contextmanager
-    def measured(self) -> Generator[None]:
-        began = clock.now()
-        yield
-        now = clock.now()
-        self._again_at = now + (now - began) / _SHARE
 
 
 def _take(missing: set[Future], running: Iterator[Found]) -> Awaited:

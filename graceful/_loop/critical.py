@@ -17,15 +17,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from graceful._core import clock
 from graceful._core.asyncio_private import waiters_of
+from graceful._core.pace import Pace
 
 __all__ = ["CriticalBlock", "CriticalBlocks"]
 
@@ -50,7 +49,7 @@ class CriticalBlocks:
         self._postponed: set[Task] = set()
         self._checking = False
         self._checked: asyncio.Future[None] | None = None
-        self._check_at = -math.inf
+        self._pace = Pace(_SHARE)
 
     def stand_in_for(self, task: Task, stand_in: Task) -> None:
         """`task` is not ours to cancel: `stand_in` is cancelled in its place, and what `task` enters counts for it."""
@@ -114,26 +113,23 @@ class CriticalBlocks:
         """Soon, not now: if this was the last thing that a task had to do, it ends by itself."""
         if not self._checking:
             self._checking = True
-            pause = self._check_at - clock.now()
-            if pause > 0:
+            if pause := self._pace.pause():
                 loop.call_later(pause, self._cancel_postponed)
             else:
                 loop.call_soon(self._cancel_postponed)
 
     def _cancel_postponed(self) -> None:
         self._checking = False
-        began = clock.now()
-        if self._postponed:
-            ready = self._postponed - self._spared(self._postponed)
-            self._postponed -= ready
-            for task in ready:
-                task.cancel()
-        if self._checked is not None:
-            self._checked.set_result(None)
-            self._checked = None
-        self._on_left()
-        now = clock.now()
-        self._check_at = now + (now - began) * (1 / _SHARE - 1)
+        with self._pace.measured():
+            if self._postponed:
+                ready = self._postponed - self._spared(self._postponed)
+                self._postponed -= ready
+                for task in ready:
+                    task.cancel()
+            if self._checked is not None:
+                self._checked.set_result(None)
+                self._checked = None
+            self._on_left()
 
     def _spared(self, tasks: Iterable[Task]) -> set[Any]:
         waits_for: dict[Any, set[Any]] = {}
