@@ -10,7 +10,6 @@ import math
 import signal
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -18,15 +17,14 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from typing_extensions import override
 
 from graceful._app import App
-from graceful._core.asyncio_private import abandon_silently, coroutine_of, handle_code
+from graceful._core.asyncio_private import handle_code
 from graceful._core.errors import Interrupted
 from graceful._core.frames import THREAD_PREFIX, await_chain
-from graceful._core.instances import instances_of, with_subclasses
 from graceful._core.marks import is_own_code
 from graceful._core.types import Event, EventKind
-from graceful._loop.abandoned import abandon, forget_abandoned
 from graceful._observe.log import is_silent
 from graceful._process.exit import ProcessEnded, status_of_exit
+from graceful.testing._remains import Remains
 from graceful.testing._result import KILLED, Result
 from graceful.testing._simulated_process import SimulatedProcess
 from graceful.testing._virtual_clock import virtual_time
@@ -299,7 +297,7 @@ class Simulation(Happenings):
             try:
                 value = self._run_app() if self._entrance == "run" else self._run_guest()
             except ProcessEnded as error:
-                self._ended = error
+                self._ended = error.with_traceback(None)  # whose frames would keep the result alive
                 self.loop.be_silent()
             except BaseException as error:
                 raised = error
@@ -394,45 +392,6 @@ class Simulation(Happenings):
             self.main.cancel()
         else:
             raise KeyboardInterrupt
-
-
-class Remains:
-    """
-    What is left of a process: tasks that are destroyed without a word.
-
-    Args:
-        loop: Its loop, which is closed.
-        all_tasks: Whether there are more than those that the app has abandoned: the process was ended from outside, say.
-
-    Attributes:
-        tasks: The tasks.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, all_tasks: bool) -> None:
-        self._loop = loop
-        self.tasks: list[Any] = [*forget_abandoned(loop)]
-        if all_tasks:
-            tasks = instances_of(with_subclasses(asyncio.Task))
-            self.tasks += [task for task in tasks if not task.done() and task.get_loop() is loop]
-        for task in self.tasks:
-            abandon_silently(task)
-
-    def destroy(self) -> None:
-        """Let the coroutines end. One that awaits in its `finally` needs more than one push; one that never ends is kept."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a coroutine that one of them has made is never awaited
-            while self.tasks:
-                task = self.tasks.pop()
-                if not any(_closes(coroutine_of(task)) for _ in range(10)):
-                    abandon(task)
-
-
-def _closes(coroutine: Any) -> bool:
-    try:
-        coroutine.close()
-    except BaseException:
-        return False
-    return True
 
 
 def _is_new(thread: threading.Thread, before: set[threading.Thread]) -> bool:
