@@ -35,6 +35,7 @@ class Result:
         left: What is left behind, one line each: tasks, timers, threads, child processes.
         steps: How many steps the loop took.
         state: What `make` has returned as third, where the explorer made the app; else `None`.
+        report: The report of the app; `None` where it has none, because the process was ended before.
     """
 
     app: App | None
@@ -47,11 +48,7 @@ class Result:
     left: tuple[str, ...] = ()
     steps: int = 0
     state: Any = None
-
-    @property
-    def report(self) -> Report | None:
-        """The report of the app; `None` where it has none, because the process was ended before."""
-        return None if self.app is None or self.last_words else self.app.report
+    report: Report | None = field(default=None, repr=False)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

@@ -23,6 +23,7 @@ from graceful._core.frames import THREAD_PREFIX, await_chain
 from graceful._core.marks import is_own_code
 from graceful._core.types import Event, EventKind
 from graceful._observe.log import is_silent
+from graceful._observe.report import Report
 from graceful._process.exit import ProcessEnded, status_of_exit
 from graceful.testing._remains import Remains
 from graceful.testing._result import KILLED, Result
@@ -288,7 +289,9 @@ class Simulation(Happenings):
             self.loop.be_silent()
         threads = {*threading.enumerate()}
         observer = self._events.append
+        earlier = None
         if self.app is not None:
+            earlier = self.app.report
             self.app.add_observer(observer)
         value, raised = None, None
         with contextlib.ExitStack() as stack:
@@ -297,7 +300,7 @@ class Simulation(Happenings):
             try:
                 value = self._run_app() if self._entrance == "run" else self._run_guest()
             except ProcessEnded as error:
-                self._ended = error.with_traceback(None)  # whose frames would keep the result alive
+                self._ended = error
                 self.loop.be_silent()
             except BaseException as error:
                 raised = error
@@ -307,6 +310,8 @@ class Simulation(Happenings):
                 app._observers.remove(observer)
             left = [] if self._ended is not None else self._left(threads)
         remains = Remains(self.loop, all_tasks=self._ended is not None or bool(left))
+        if self._ended is not None:
+            self._ended.__traceback__ = None  # until now it held the tasks; its frames would hold the result, too
         if self._error is not None:
             remains.destroy()
             raise self._error
@@ -321,10 +326,16 @@ class Simulation(Happenings):
             left=tuple(left),
             steps=self.steps,
             state=state,
+            report=self._report(earlier),
         )
         if remains.tasks:  # not before everybody has looked at the result: what is destroyed runs its `finally`
             weakref.finalize(result, remains.destroy)
         return result
+
+    def _report(self, earlier: Report | None) -> Report | None:
+        report = None if self.app is None else self.app.report
+        forced = self._ended is not None and self._ended.words
+        return None if report is earlier or forced else report
 
     def _left(self, threads: set[threading.Thread]) -> list[str]:
         left = [f"task {task!r}" for task in self.loop_tasks()]
