@@ -4,6 +4,11 @@ Which threads and child processes work: while one does, virtual time passes as i
 A thread may live as long as the program and wait for something to do, as that of aiosqlite does; another one may sleep for a
 second and then report. The difference is what it waits for: a lock without a time limit, which is what a queue waits for, is
 released by other code. Linux tells which system call a thread is in. Elsewhere a daemon does not count.
+
+What worked before the simulation is not its business, but a pool that was idle then may get its jobs from the program.
+
+Of child processes, those count that the loop has started. Others may live as long as this process, as the helpers of
+`multiprocessing` do, and nothing tells one that is waited for from one that is not.
 """
 
 from __future__ import annotations
@@ -12,7 +17,9 @@ import math
 import os
 import platform
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from concurrent.futures import thread as pool
 from typing import Any
 
@@ -36,8 +43,7 @@ class OutsideWork:
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self._before = {*threading.enumerate()}
-        self._count_before = threading.active_count()
+        self._before = _older_threads()
         self._jobs: set[object] = set()
         self._ended_at = -math.inf
         self._children: list[Any] = []
@@ -56,6 +62,18 @@ class OutsideWork:
 
         return run
 
+    def counted(self, executor: Any) -> Any:
+        """The executor, whose jobs are work from now on. They are passed on as they are: for a process they are pickled."""
+        return _Counted(executor, self._add)
+
+    def _add(self, job: Future[Any]) -> None:
+        self._jobs.add(job)
+        job.add_done_callback(self._remove)
+
+    def _remove(self, job: Future[Any]) -> None:
+        self._ended_at = clock.real()
+        self._jobs.discard(job)
+
     def child(self, connected: tuple[Any, Any]) -> tuple[Any, Any]:
         """A child process, by its transport and protocol, which are returned."""
         self._children.append(connected[0])
@@ -72,14 +90,54 @@ class OutsideWork:
             self._children = [child for child in self._children if child.get_returncode() is None]
         if self._jobs or self._children or clock.real() - self._ended_at < LOOK:
             return True
-        return threading.active_count() != self._count_before and any(map(self._works, threading.enumerate()))
+        return any(self._works(thread) for thread in threading.enumerate() if thread not in self._before)
 
     def _works(self, thread: threading.Thread) -> bool:
-        """Workers of executors do not count, since their jobs are known, but the thread does that waits for these."""
-        if thread in self._before or thread in getattr(pool, "_threads_queues", ()):
-            return False
+        in_pool = _pool_works(thread)
+        if in_pool is not None:
+            if in_pool and _pending(thread):
+                self._ended_at = clock.real()  # a job is no longer pending while its result is still on the way
+            return in_pool
         idle = _waits_for_lock(thread.native_id)
         return thread.name == EXECUTOR_THREAD or not (thread.daemon if idle is None else idle)
+
+
+class _Counted:
+    """Passes on what is submitted to an executor, and tells which job came of it."""
+
+    def __init__(self, executor: Any, on_submit: Callable[[Future[Any]], None]) -> None:
+        self._executor = executor
+        self._on_submit = on_submit
+
+    def submit(self, func: Callable[..., Any], *args: Any) -> Future[Any]:
+        """As that of the executor."""
+        job: Future[Any] = self._executor.submit(func, *args)
+        self._on_submit(job)
+        return job
+
+
+def _older_threads() -> set[threading.Thread]:
+    """Those that there are now, without pools that have nothing to do; a worker may still be on its way back from a job."""
+    looks_until = clock.real() + LOOK
+    while True:
+        works = {thread: _pool_works(thread) for thread in threading.enumerate()}
+        if True not in works.values() or clock.real() > looks_until:
+            return {thread for thread in works if works[thread] is not False}
+        time.sleep(LOOK / 20)
+
+
+def _pool_works(thread: threading.Thread) -> bool | None:
+    """Whether a thread of a pool, or the processes that it manages, have something to do; `None`: it belongs to no pool."""
+    if (pending := _pending(thread)) is not None:
+        return bool(pending)
+    if thread in getattr(pool, "_threads_queues", ()):
+        return _waits_for_lock(thread.native_id) is False  # where the system does not tell, it does not count
+    return None
+
+
+def _pending(thread: threading.Thread) -> Mapping[Any, Any] | None:
+    """The jobs that a process pool has not done, of the thread that manages its processes; `None`: it is another thread."""
+    return getattr(thread, "pending_work_items", None)
 
 
 #: The number of the system call futex(2).

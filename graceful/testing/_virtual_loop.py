@@ -98,7 +98,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @override
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
-        return super().run_in_executor(executor, self._work.job(func), *args)
+        if executor is None:
+            return super().run_in_executor(None, self._work.job(func), *args)
+        return super().run_in_executor(self._work.counted(executor), func, *args)
 
     @override
     async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
