@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from graceful._core.types import EventKind, Verdict, describe
+from graceful._core.errors import Interrupted
+from graceful._core.types import EventKind, Outcome, Verdict, describe
 from graceful._hooks.hook import Hook, Stage
 from graceful._process.exit import EX_SOFTWARE
 from graceful.testing._injection import Injected
 from graceful.testing._result import KILLED, Result
 
-__all__ = ["violations"]
+__all__ = ["unsound", "violations"]
 
 #: Seconds past the grace that are part of the promise.
 _TOLERANCE = 0.5
+
+
+def unsound(result: Result) -> Iterator[str]:
+    """
+    Sentences that say why a program does not work even without a fault, so that nothing can be learned with one.
+
+    Args:
+        result: A run without a fault, in which SIGTERM may have ended the program.
+    """
+    told: set[int] = set()
+    for outcome in result.outcomes:
+        if outcome.verdict in (Verdict.RAISED, Verdict.TIMED_OUT) and outcome.stage != "cancel":
+            told.add(id(outcome.error))
+            error = f": {describe(outcome.error)}" if outcome.error is not None else ""
+            yield f"without a fault, {outcome.stage} {outcome.hook} ({outcome.where}) {outcome.verdict}{error}"
+    if result.raised is not None and id(result.raised) not in told and not _is_clean_end(result.raised):
+        yield f"without a fault, the program raised {describe(result.raised)}"
+    if not result.steps:
+        yield "without a fault, the loop took no step"
+
+
+def _is_clean_end(raised: BaseException) -> bool:
+    if isinstance(raised, SystemExit):
+        return not raised.code
+    return isinstance(raised, Interrupted) and raised.signal == signal.SIGTERM
 
 
 def violations(result: Result, hooks: list[Hook], grace: float, raised: Iterable[Injected]) -> Iterator[str]:
@@ -56,40 +83,53 @@ def _in_time(result: Result, grace: float) -> Iterator[str]:
         yield f"the shutdown took {over[-1] - began[0]:.3g} s, and the grace is {grace:g} s"
 
 
+def _key(hook: Hook) -> tuple[str, str]:
+    """What tells a hook from others, as far as its outcome can: its name, and where it is defined."""
+    return hook.name, hook.where
+
+
+def _key_of(outcome: Outcome) -> tuple[str, str]:
+    return outcome.hook, outcome.where
+
+
 def _released(result: Result, hooks: list[Hook]) -> Iterator[str]:
-    names = {hook.name for hook in hooks if hook.stage is Stage.RESOURCE}
     entered = Counter(
-        outcome.hook for outcome in result.outcomes if outcome.stage == "startup" and outcome.verdict is Verdict.OK
+        _key_of(outcome) for outcome in result.outcomes if outcome.stage == "startup" and outcome.verdict is Verdict.OK
     )
-    exited = Counter(
-        event.hook for event in result.events if event.kind is EventKind.HOOK_BEGAN and event.stage == "cleanup"
-    )
-    for name in sorted(names):
-        if entered[name] != exited[name]:
-            yield f"resource {name} was entered {entered[name]} times and exited {exited[name]} times"
+    exited = Counter(_cleaned_up(result))
+    for key in sorted({_key(hook) for hook in hooks if hook.stage is Stage.RESOURCE}):
+        if entered[key] != exited[key]:
+            yield f"resource {key[0]} was entered {entered[key]} times and exited {exited[key]} times"
 
 
 def _once(result: Result, hooks: list[Hook]) -> Iterator[str]:
-    registered = Counter(hook.name for hook in hooks if hook.stage in (Stage.DRAIN, Stage.CLEANUP, Stage.FLUSH))
-    ended = Counter(outcome.hook for outcome in result.outcomes if outcome.stage in ("drain", "cleanup", "flush"))
-    for name, count in registered.items():
-        if ended[name] != count:
-            yield f"shutdown hook {name} was registered {count} times and ran or was skipped {ended[name]} times"
+    registered = Counter(_key(hook) for hook in hooks if hook.stage in (Stage.DRAIN, Stage.CLEANUP, Stage.FLUSH))
+    ended = Counter(_key_of(outcome) for outcome in result.outcomes if outcome.stage in ("drain", "cleanup", "flush"))
+    for key, count in registered.items():
+        if ended[key] != count:
+            yield f"shutdown hook {key[0]} was registered {count} times and ran or was skipped {ended[key]} times"
 
 
 def _in_order(result: Result, hooks: list[Hook]) -> Iterator[str]:
-    chain = [
-        hook.name for hook in reversed(hooks) if hook.stage in (Stage.CLEANUP, Stage.RESOURCE) and hook.after is None
-    ]
+    """Of the hooks without `after=`, one begins when the one before has ended. So they end in the order in which they begin."""
+    cleanup = [hook for hook in reversed(hooks) if hook.stage in (Stage.CLEANUP, Stage.RESOURCE)]
+    others = {_key(hook) for hook in cleanup if hook.after is not None}
+    chain = [_key(hook) for hook in cleanup if _key(hook) not in others]
     known = {*chain}
-    began = [
-        event.hook
-        for event in result.events
-        if event.kind is EventKind.HOOK_BEGAN and event.stage == "cleanup" and event.hook in known
-    ]
+    ended = [key for key in _cleaned_up(result) if key in known]
     rest = iter(chain)
-    if not all(name in rest for name in began):
-        yield f"the cleanup ran in the order {', '.join(map(str, began))}; the last registered is first: {', '.join(chain)}"
+    if not all(key in rest for key in ended):
+        ran, expected = (", ".join(name for name, _ in keys) for keys in (ended, chain))
+        yield f"the cleanup ran in the order {ran}; the last registered is first: {expected}"
+
+
+def _cleaned_up(result: Result) -> list[tuple[str, str]]:
+    """The hooks and resources whose cleanup ran, in the order in which they ended."""
+    return [
+        _key_of(outcome)
+        for outcome in result.outcomes
+        if outcome.stage == "cleanup" and outcome.verdict is not Verdict.SKIPPED
+    ]
 
 
 def _told(result: Result, raised: Iterable[Injected]) -> Iterator[str]:

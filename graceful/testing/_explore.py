@@ -7,20 +7,22 @@ or two. A run is repeated exactly by its token, as long as the program itself do
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import multiprocessing
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from graceful._core import clock
 from graceful._observe.log import silence
 from graceful.testing._schedule import SHUTDOWN_FAULTS, Fault, Schedule, all_schedules
-from graceful.testing._simulate import Entrance, in_thread
+from graceful.testing._simulate import Entrance, check_entrance, checked_time, in_thread
 from graceful.testing._trial import Check, Make, Trial, Trials, Violation
 
 __all__ = ["Exploration", "explore"]
@@ -82,54 +84,94 @@ def explore(
     Find out whether a program ends well, whatever happens at whichever step.
 
     Args:
-        make: Makes a new program for each run: returns an app, or `(app, main)`, or `(app, main, state)`. `state` is for
-            `check`: what stands for the world outside, such as a database.
+        make: Makes a new program for each run: creates an app, and returns it, or `(app, main)`, or `(app, main, state)`.
+            `state` is for `check`: what stands for the world outside, such as a database.
         faults: What goes wrong; by default everything but SIGKILL. `faults=Fault` includes it.
         check: Called with each `Result`, `state` among its attributes. What it raises, `False`, or a text that it returns
-            is a violation.
+            is a violation. It may be called for the same schedule again, with a new `state`.
         entrance: As for `simulate`.
         until: Virtual seconds after which a program that still runs is sent SIGTERM.
         pairs: How many schedules of two faults are tried besides, and how many of a Ctrl-C that is pressed again.
         seed: Decides which.
         most_steps: Of a program with more steps, so many are tried, at even distances.
-        only: Schedules, or their tokens: only these are run; `None`: all that there are.
+        only: Schedules, or their tokens: only these are run; `None`: all that there are. It is a violation if a run does
+            not come to the fault that a token names.
         processes: In how many processes; needs `fork`.
 
     Returns:
         What came of it; `assert_ok()` raises if there is a violation.
 
     Raises:
-        TypeError: `make` returns something else.
-        ValueError: There is no such token, or no such fault; `most_steps` is less than 1.
+        TypeError: `make` returns something else, or an argument is of the wrong type.
+        ValueError: There is no such token, fault or entrance; a number is too small; `make` returns an app that has run
+            before, and that has more hooks since then.
     """
-    if most_steps < 1:
-        raise ValueError(f"most_steps= is at least 1, got {most_steps!r}")
-    trials = Trials(make, check, entrance, until)
-    tried = [Fault(each) for each in faults]
-    chosen = None if only is None else [each if isinstance(each, Schedule) else Schedule.parse(each) for each in only]
+    check_entrance(entrance)
+    for name, value, least in (("pairs", pairs, 0), ("most_steps", most_steps, 1), ("processes", processes, 1)):
+        _check_count(name, value, least)
+    tried = [Fault(each) for each in _listed("faults", faults, "[Fault.SIGTERM]")]
+    chosen, expected = (None, []) if only is None else _parsed(_listed("only", only, '["SIGTERM@41"]'))
+    trials = Trials(make, check, entrance, checked_time(until, "until= is"), expected)
     began_at = clock.real()
-    with silence(), warnings.catch_warnings():
-        gc.collect()
-        gc.freeze()  # or each collection would look through the whole heap of the test
-        try:
-            base = in_thread(lambda: trials.run(Schedule()))
-            if chosen is None:
-                counts = base.steps, base.startups, base.hooks
-                chosen = all_schedules(tried, *counts, pairs=pairs, seed=seed, most_steps=most_steps)
-            ran = [*([base] if only is None else []), *_run_all(trials, chosen, processes)]
-            smallest = tuple(_smallest(trials, ran))
-        finally:
-            gc.unfreeze()
+    with silence(), warnings.catch_warnings(), _frozen():
+        base = in_thread(lambda: trials.run(Schedule()), trials.stop)
+        trials.expect_steps(base.steps)
+        if not base.sound:
+            chosen = []
+        elif chosen is None:
+            counts = base.steps, base.startups, base.hooks
+            chosen = all_schedules(tried, *counts, pairs=pairs, seed=seed, most_steps=most_steps)
+        ran = [*([base] if only is None or not base.sound else []), *_run_all(trials, chosen, processes)]
+        smallest = tuple(_smallest(trials, ran))
     failed = sum(each.violation is not None for each in ran)
     places = Counter(each.where for each in ran if each.where)
     return Exploration(len(ran), base.steps, smallest, failed, dict(places), clock.real() - began_at)
+
+
+# --- its arguments -----------------------------------------------------------------------------------------------------
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}= is a whole number, got {value!r}: write {name}={least} or more")
+    if value < least:
+        raise ValueError(f"{name}= is at least {least}, got {value!r}: write {name}={least} or more")
+
+
+def _listed(name: str, values: Any, example: str) -> list[Any]:
+    if isinstance(values, (str, Schedule)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}= is a list, got {values!r}: write {name}={example}")
+    return [*values]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _parsed(only: list[Schedule | str]) -> tuple[list[Schedule], list[Schedule]]:
+    """The schedules; and those of them that were given as tokens, so that somebody expects their faults to happen."""
+    chosen = [each if isinstance(each, Schedule) else Schedule.parse(each) for each in only]
+    return chosen, [parsed for parsed, given in zip(chosen, only, strict=True) if not isinstance(given, Schedule)]
+
+
+# --- the runs ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _frozen() -> Generator[None]:
+    """Hide all objects from the collector, which would look through the whole heap of the test again and again."""
+    gc.collect()
+    ours = not gc.get_freeze_count()  # or what the program has frozen would come back
+    if ours:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 def _run_all(trials: Trials, schedules: Sequence[Schedule], processes: int) -> list[Trial]:
     progress = _Progress(len(schedules))
     try:
         if processes == 1 or len(schedules) < 2 * processes:
-            return in_thread(lambda: [progress.passed(each) for each in trials.run_all(schedules)])
+            return in_thread(lambda: [progress.passed(each) for each in trials.run_all(schedules)], trials.stop)
         return _run_in_processes(trials, schedules, processes, progress)
     finally:
         progress.end()
@@ -145,7 +187,11 @@ def _run_in_processes(
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
             size = max(1, len(schedules) // (8 * processes))
             chunks = [schedules[start : start + size] for start in range(0, len(schedules), size)]
-            return [progress.passed(each) for ran in pool.map(_run_in_process, chunks) for each in ran]
+            try:
+                return [progress.passed(each) for ran in pool.map(_run_in_process, chunks) for each in ran]
+            except BaseException:
+                trials.stop()  # or the pool would wait for what is under way
+                raise
     finally:
         _forked_with.pop()
 
@@ -154,7 +200,8 @@ _forked_with: list[Trials] = []
 
 
 def _run_in_process(schedules: Sequence[Schedule]) -> list[Trial]:
-    return in_thread(lambda: [*_forked_with[-1].run_all(schedules)])
+    trials = _forked_with[-1]
+    return in_thread(lambda: [*trials.run_all(schedules)], trials.stop)
 
 
 # --- the smallest of each kind -----------------------------------------------------------------------------------------
@@ -187,7 +234,7 @@ def _shrink(trials: Trials, schedule: Schedule, violation: Violation) -> Violati
         for smaller in _smaller(schedule):
             if smaller not in tried:
                 tried.add(smaller)
-                found = in_thread(functools.partial(trials.run, smaller)).violation
+                found = in_thread(functools.partial(trials.run, smaller), trials.stop).violation
                 if found is not None and _kind(found) == _kind(violation):
                     schedule, violation = smaller, found
                     break

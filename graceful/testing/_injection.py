@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -20,16 +21,26 @@ from graceful._core.types import EventKind
 from graceful._hooks.hook import Hook, Stage
 from graceful._process.unblock import Unblocked
 from graceful.testing._schedule import Fault, Schedule
-from graceful.testing._simulate import Simulation
+from graceful.testing._simulate import Entrance, Simulation
 
 __all__ = ["Injected", "Injection", "shutdown_hooks", "startup_hooks"]
 
-#: Seconds after which another Ctrl-C is a new request.
+#: Seconds after which another Ctrl-C is a new request; it comes before the grace is over.
 _PRESS_AGAIN = 0.6
 
 
 class Injected(Exception):
-    """What a fault raises. Nobody in the program expects it."""
+    """
+    What a fault raises. Nobody in the program expects it.
+
+    Args:
+        fault: The fault.
+        noticed_from: The app must have noticed it if its shutdown begins later than that, in virtual seconds.
+    """
+
+    def __init__(self, fault: Fault, noticed_from: float = -math.inf) -> None:
+        super().__init__(fault.value)
+        self.noticed_from = noticed_from
 
 
 def startup_hooks(app: App) -> list[Hook]:
@@ -53,20 +64,28 @@ class Injection:
     Attributes:
         where: Where the program was at the first fault of a step: the name of a task and the line it waited in.
         raised: The exceptions that were brought in, while the app could still hear of them.
+        owner_cancelled: Whether the owner of the loop has cancelled the task that is in the block, which decides what the
+            program raises.
     """
 
-    def __init__(self, schedule: Schedule, app: App) -> None:
+    def __init__(self, schedule: Schedule, app: App, entrance: Entrance = "run") -> None:
         self.where = ""
         self.raised: list[Injected] = []
+        self.owner_cancelled = False
         self._app = app
+        self._owns_loop = entrance == "run"
+        self._grace, self._patience = app._settings.grace, app._settings.patience
         self._steps = schedule.of_steps()
         self._interrupted = False
         self._simulation: Simulation | None = None
         self._functions: list[tuple[Hook, Callable[..., Any]]] = []
+        self._of_no_hook: list[tuple[Fault, int, int]] = []
         for fault, place in schedule.of_hooks():
             hooks = startup_hooks(app) if fault is Fault.STARTUP_FAILS else shutdown_hooks(app)
             if place <= len(hooks):
                 self._replace(hooks[place - 1], fault)
+            else:
+                self._of_no_hook.append((fault, place, len(hooks)))
 
     def on_step(self, simulation: Simulation, handle: Any) -> None:
         """Before a step of the loop."""
@@ -75,6 +94,13 @@ class Injection:
             fault, _ = self._steps.pop(0)
             self.where = self.where or _where(simulation, handle)
             self._bring_about(fault, simulation)
+
+    def missed(self, steps: int) -> Iterator[str]:
+        """The faults that have not happened in a run that took so many steps, a line each."""
+        for _, place in self._steps:
+            yield f"the fault at step {place} was not reached: the program takes {steps} steps"
+        for fault, place, count in self._of_no_hook:
+            yield f"{fault} at hook number {place} was not reached: the app has {count} of these hooks"
 
     def restore(self) -> None:
         """The hooks of the app are as they were."""
@@ -86,7 +112,7 @@ class Injection:
 
     def _bring_about(self, fault: Fault, simulation: Simulation) -> None:
         if fault is Fault.SIGINT and self._interrupted:
-            simulation.loop.advance_to(simulation.loop.now + _PRESS_AGAIN)
+            simulation.loop.advance_to(simulation.loop.now + min(_PRESS_AGAIN, self._grace))
         self._interrupted = self._interrupted or fault is Fault.SIGINT
         if fault in (Fault.SIGTERM, Fault.SIGINT):
             simulation.act(signal.Signals[fault.value])
@@ -103,9 +129,10 @@ class Injection:
         main = simulation.main_task()
         if main is not None:
             main.cancel()
+            self.owner_cancelled = not self._owns_loop
 
     def _fail(self, fault: Fault, simulation: Simulation) -> None:
-        error = Injected(fault.value)
+        error = Injected(fault, self._noticed_from(fault, simulation.loop.now))
         if simulation.seen(EventKind.READY) and not simulation.seen(EventKind.STOPPING):
             self.raised.append(error)
         if fault is Fault.CALLBACK_FAILS:
@@ -115,6 +142,17 @@ class Injection:
             simulation.keep(task)
         else:
             simulation.loop.call_soon(self._create_supervised, error)
+
+    def _noticed_from(self, fault: Fault, now: float) -> float:
+        """
+        A task that nobody supervises is the owner's business where the block is left before the patience is over; and where
+        tasks are not watched, that of whoever holds it.
+        """
+        if fault is not Fault.TASK_FAILS:
+            return -math.inf
+        if self._patience is None:
+            return math.inf
+        return -math.inf if self._owns_loop else now + self._patience
 
     def _create_supervised(self, error: Injected) -> None:
         if self._app._run is not None:
@@ -129,7 +167,7 @@ class Injection:
 
     async def _misbehave(self, fault: Fault) -> None:
         if fault in (Fault.HOOK_RAISES, Fault.STARTUP_FAILS):
-            error = Injected(fault.value)
+            error = Injected(fault)
             self.raised.append(error)
             raise error
         if fault is Fault.HOOK_BLOCKS:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import heapq
+import inspect
 import math
 import signal
 import sys
@@ -22,6 +23,7 @@ from graceful._core.errors import Interrupted
 from graceful._core.frames import THREAD_PREFIX, await_chain
 from graceful._core.marks import is_own_code
 from graceful._core.types import Event, EventKind
+from graceful._hooks.hook import described, local_name
 from graceful._observe.log import is_silent
 from graceful._observe.report import Report
 from graceful._process.exit import ProcessEnded, status_of_exit
@@ -31,15 +33,31 @@ from graceful.testing._simulated_process import SimulatedProcess
 from graceful.testing._virtual_clock import virtual_time
 from graceful.testing._virtual_loop import Happenings, NothingToWaitFor, StillRunning, VirtualLoop
 
-__all__ = ["Action", "Entrance", "Main", "Simulation", "simulate"]
+__all__ = [
+    "MOST_STEPS",
+    "Action",
+    "Entrance",
+    "Main",
+    "Simulation",
+    "check_entrance",
+    "checked_time",
+    "in_thread",
+    "simulate",
+]
 
 Main: TypeAlias = Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]] | None
 Action: TypeAlias = int | Callable[[], object]
 T = TypeVar("T")
 Entrance: TypeAlias = Literal["run", "block", "lifespan"]
 
+#: Seconds of real time that the caller waits for a thread that was told to stop.
+_SOON = 1.0
+
 #: Seconds that tasks have to end in which the owner of the loop has cancelled.
 _LAST = 60
+
+#: Steps after which a program does not end: seconds of real time.
+MOST_STEPS = 1_000_000
 
 #: What the owner of the loop handles: nobody, `asyncio.run`, a server.
 _OWNED: dict[str, frozenset[signal.Signals]] = {
@@ -60,9 +78,12 @@ def simulate(
     """
     Run an app in virtual time, with simulated signals.
 
-    An hour passes at once: timers of asyncio and of the app fire in their order, and nothing waits for them. While a thread
-    or a child process works, time passes as it does outside. It runs in a thread of its own, and nothing of the process is
-    touched. What blocks (`time.sleep`) blocks for real, and is not unblocked.
+    An hour passes at once: timers of asyncio and of the app fire in their order, and nothing waits for them. While a thread,
+    a pool or a child process of the loop works, time passes as it does outside. It runs in a thread of its own, and nothing
+    of the process is touched. What blocks (`time.sleep`) blocks for real, and is not unblocked.
+
+    A child process that `subprocess.Popen` or `multiprocessing.Process` starts is not waited for, if only a timer asks
+    whether it has ended: wait for it in a thread, `await asyncio.to_thread(process.wait)`.
 
     Args:
         app: The app; `None`: main enters one itself.
@@ -82,12 +103,22 @@ def simulate(
         ValueError: A time is negative or not finite; there is no such signal or entrance.
     """
     actions = _check(app, main, at, entrance)
-    simulation = Simulation(app, main, actions, entrance, until=_time(until, "until= is"))
-    return in_thread(simulation.run)
+    simulation = Simulation(app, main, actions, entrance, until=checked_time(until, "until= is"))
+    result = in_thread(simulation.run)
+    if simulation.error is None:
+        return result
+    del result  # what is left of the program is destroyed
+    raise simulation.error
 
 
-def in_thread(function: Callable[[], T]) -> T:
-    """Call it in a thread of its own, which has no running loop and no signals, and wait for what it returns or raises."""
+def in_thread(function: Callable[[], T], stop: Callable[[], object] | None = None) -> T:
+    """
+    Call it in a thread of its own, which has no running loop and no signals, and wait for what it returns or raises.
+
+    Args:
+        function: What is called.
+        stop: Called where the wait is interrupted, as by Ctrl-C: the function is to return soon; `None`: it goes on.
+    """
     came_of_it: list[Any] = []  # the value and the error
     context = contextvars.copy_context()
 
@@ -99,7 +130,13 @@ def in_thread(function: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=call, name="simulation", daemon=True)
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:
+        if stop is not None:
+            stop()
+            thread.join(_SOON)
+        raise
     value, error = came_of_it
     if error is not None:
         try:
@@ -116,12 +153,27 @@ def _check(app: object, main: object, at: Mapping[float, Any] | None, entrance: 
         )
     if app is None and main is None:
         raise TypeError("simulate() takes an app, a main, or both, got neither")
+    check_entrance(entrance)
+    return [(checked_time(when), _action(what)) for when, what in (at or {}).items()]
+
+
+def check_entrance(entrance: object) -> None:
+    """
+    Raises:
+        ValueError: There is no such entrance.
+    """
     if entrance not in _OWNED:
         raise ValueError(f"entrance must be one of {', '.join(_OWNED)}, got {entrance!r}")
-    return [(_time(when), _action(what)) for when, what in (at or {}).items()]
 
 
-def _time(when: Any, what: str = "a key of at= is") -> float:
+def checked_time(when: Any, what: str = "a key of at= is") -> float:
+    """
+    Seconds, as a float.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative or not finite.
+    """
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"{what} a time in seconds, got {when!r}: write at={{1.5: signal.SIGTERM}}, until=60")
     if not 0 <= when < math.inf:
@@ -130,6 +182,11 @@ def _time(when: Any, what: str = "a key of at= is") -> float:
 
 
 def _action(what: Any) -> Action:
+    if inspect.iscoroutinefunction(what):
+        raise TypeError(
+            f"at= has functions that are called and not awaited, got the coroutine function {described(what)}: "
+            f"write at={{1.5: lambda: app.create_task({local_name(what)}())}}"
+        )
     if callable(what):
         return what  # type: ignore[no-any-return]
     if isinstance(what, bool) or not isinstance(what, int):
@@ -138,10 +195,6 @@ def _action(what: Any) -> Action:
         return signal.Signals(what)
     except ValueError:
         raise ValueError(f"at= has a signal that this platform does not know: {what}") from None
-
-
-#: Steps after which a program does not end: seconds of real time.
-_MOST_STEPS = 1_000_000
 
 
 class Simulation(Happenings):
@@ -155,12 +208,15 @@ class Simulation(Happenings):
         entrance: How it is entered.
         on_step: Called before each step of the loop, with the simulation and the handle; `None`: nothing is.
         until: Virtual seconds after which it has not ended in time.
+        most_steps: Steps after which it has not, either.
 
     Attributes:
         loop: The loop.
         app: The app.
         main: The task of main, once there is one and the loop is not the app's own.
         steps: How many steps the loop has taken.
+        error: Set where the program did not end; with what to write instead.
+        stuck: Why it did not, and where it waits, without what to write; empty: it ended.
     """
 
     def __init__(
@@ -171,6 +227,7 @@ class Simulation(Happenings):
         entrance: Entrance = "run",
         on_step: Callable[[Simulation, Any], None] | None = None,
         until: float = math.inf,
+        most_steps: int = MOST_STEPS,
     ) -> None:
         self.app = app
         self.main: asyncio.Task[Any] | None = None
@@ -181,11 +238,13 @@ class Simulation(Happenings):
         heapq.heapify(self._due)
         self._on_step = on_step
         self._until = until
+        self._most_steps = most_steps
         self._process = SimulatedProcess(self._owner_hears, _OWNED[self._entrance])
         self._events: list[Event] = []
         self._told_to_stop: asyncio.Event | None = None
         self._ended: ProcessEnded | None = None
-        self._error: NothingToWaitFor | StillRunning | None = None
+        self.error: NothingToWaitFor | StillRunning | None = None
+        self.stuck = ""
         self._interrupts = 0
         self._held: list[asyncio.Task[Any]] = []
 
@@ -207,14 +266,12 @@ class Simulation(Happenings):
     def _never_ends(self) -> BaseException:
         why = f"the program still runs after {self.loop.now:g} virtual seconds and {self.steps} steps"
         cure = "give it something that ends it, simulate(..., at={1.5: signal.SIGTERM}), or more time, until="
-        return self._stop_with(StillRunning(f"{why}: {cure}. It waits in:{self._waiting()}"))
+        return self._stop_with(StillRunning, why, cure)
 
-    def _stop_with(self, error: NothingToWaitFor | StillRunning) -> BaseException:
-        self._error = error
-        return ProcessEnded(0, str(error))
-
-    def _waiting(self) -> str:
-        return "".join(f"\n  {_where(task)}" for task in self.loop_tasks())
+    def _stop_with(self, kind: type[NothingToWaitFor | StillRunning], why: str, cure: str) -> BaseException:
+        where = "It waits in:" + "".join(f"\n  {_where(task)}" for task in self.loop_tasks())
+        self.error, self.stuck = kind(f"{why}; {cure}. {where}"), f"{why}. {where}"
+        return ProcessEnded(KILLED, "")  # nothing else would end it
 
     def act(self, action: Action) -> None:
         """Deliver a signal, or call a function in the loop."""
@@ -232,18 +289,17 @@ class Simulation(Happenings):
     def before_step(self, handle: Any) -> None:
         if not handle.cancelled() and (self.main is None or not self.main.done()):  # the rest is the owner's business
             self.steps += 1
-            if self.steps > _MOST_STEPS or self.loop.now > self._until:
+            if self.steps > self._most_steps or self.loop.now > self._until:
                 raise self._never_ends()
             if self._on_step is not None:
                 self._on_step(self, handle)
 
     @override
     def waits_for_nothing(self) -> BaseException:
-        why = (
-            "the program waits, and nothing will happen: there is no timer, no thread, no child process, and no signal "
-            f"is to come; write simulate(..., at={{1.5: signal.SIGTERM}}), or have something end it. It waits in:{self._waiting()}"
-        )
-        return self._stop_with(NothingToWaitFor(why))
+        nothing = "there is no timer, no thread, no child process, and no signal is to come"
+        why = f"the program waits, and nothing will happen: {nothing}"
+        cure = "write simulate(..., at={1.5: signal.SIGTERM}), or have something end it"
+        return self._stop_with(NothingToWaitFor, why, cure)
 
     def app_runs(self) -> bool:
         """Whether the app can hear of a failure: its run has begun, and has not come to its last stage."""
@@ -311,10 +367,7 @@ class Simulation(Happenings):
             left = [] if self._ended is not None else self._left(threads)
         remains = Remains(self.loop, all_tasks=self._ended is not None or bool(left))
         if self._ended is not None:
-            self._ended.__traceback__ = None  # until now it held the tasks; its frames would hold the result, too
-        if self._error is not None:
-            remains.destroy()
-            raise self._error
+            self._ended.with_traceback(None)  # until now it held the tasks; its frames would hold the result, too
         result = Result(
             app=self.app,
             exit_status=_status_of(raised) if self._ended is None else self._ended.status,

@@ -3,12 +3,16 @@ One run of the explorer, with the faults of a schedule, and what does not hold i
 
 What is left behind in reference cycles shows only when these are collected, which takes as long as a run. So runs come in
 groups: there is one collection for each, and a group that left something behind is run again, with one after each run.
+
+A run that leaves something behind is run again in any case, and only the second time counts. A program may open something
+once for the whole process, such as a pool of threads in a module, and each of its runs may be the first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import mmap
 import os
 import signal
 import textwrap
@@ -16,14 +20,15 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from graceful._app import App
 from graceful._core.types import describe
-from graceful.testing._checks import violations
+from graceful.testing._checks import unsound, violations
 from graceful.testing._injection import Injection, shutdown_hooks, startup_hooks
 from graceful.testing._result import KILLED, Result
 from graceful.testing._schedule import Fault, Schedule
-from graceful.testing._simulate import Entrance, Main, Simulation
+from graceful.testing._simulate import MOST_STEPS, Entrance, Main, Simulation
 
 __all__ = ["Check", "Make", "Trial", "Trials", "Violation"]
 
@@ -31,6 +36,11 @@ Make: TypeAlias = Callable[[], Any]
 Check: TypeAlias = Callable[[Result], object]
 
 _GROUP = 10
+
+#: Virtual seconds after the signal and the grace in which a run must have ended, since the owner of a loop sets no limit.
+_PATIENCE = 3600
+#: Steps beyond ten times those that the program takes without a fault, after which a run does not end.
+_MORE_STEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Trial:
         where: Where the program was at the first fault; empty: nowhere that can be named.
         killed: Whether SIGKILL has ended it: then the system closes what is open.
         violation: What does not hold; `None`: everything does.
+        leaves: Whether it has left something behind.
+        sound: Whether the program works, as far as a run without a fault can tell.
     """
 
     schedule: Schedule
@@ -78,6 +90,8 @@ class Trial:
     where: str
     killed: bool
     violation: Violation | None
+    leaves: bool = False
+    sound: bool = True
 
 
 class Trials:
@@ -87,13 +101,28 @@ class Trials:
         check: What the user wants to hold; `None`: nothing besides what always must.
         entrance: How the app is entered.
         until: Virtual seconds after which a program that still runs is sent SIGTERM.
+        expected: The schedules whose faults must happen: it is a violation if a run does not come so far.
     """
 
-    def __init__(self, make: Make, check: Check | None, entrance: Entrance, until: float) -> None:
+    def __init__(
+        self, make: Make, check: Check | None, entrance: Entrance, until: float, expected: Iterable[Schedule] = ()
+    ) -> None:
         self._make = make
         self._check = check
         self._entrance: Entrance = entrance
         self._until = until
+        self._expected = frozenset(expected)
+        self._most_steps = MOST_STEPS
+        self._hooks: WeakKeyDictionary[App, int] = WeakKeyDictionary()
+        self._stopped = mmap.mmap(-1, 1)  # one byte, which forked processes share
+
+    def stop(self) -> None:
+        """No further run begins, in this process or in one that was forked."""
+        self._stopped[0] = 1
+
+    def expect_steps(self, steps: int) -> None:
+        """The program takes so many without a fault; far more with one are an error."""
+        self._most_steps = min(MOST_STEPS, 10 * steps + _MORE_STEPS)
 
     def run_all(self, schedules: Sequence[Schedule]) -> Iterator[Trial]:
         """Run them one after the other, in this thread."""
@@ -102,10 +131,14 @@ class Trials:
             with _leftovers() as left:
                 trials = [self._run(each) for each in group]
             again = bool(left) and not all(each.killed for each in trials)
-            yield from (self.run(each) for each in group) if again else trials
+            yield from (self._judge(each.schedule) if again or each.leaves else each for each in trials)
 
     def run(self, schedule: Schedule) -> Trial:
         """Run one, and see what it leaves behind."""
+        trial = self._judge(schedule)
+        return self._judge(schedule) if trial.leaves else trial
+
+    def _judge(self, schedule: Schedule) -> Trial:
         with _leftovers() as left:
             trial = self._run(schedule)
         if not left or trial.killed:
@@ -113,17 +146,29 @@ class Trials:
         before = () if trial.violation is None else trial.violation.messages
         timeline = "" if trial.violation is None else trial.violation.timeline
         story = _story(schedule, trial.where, trial.steps)
-        return replace(trial, violation=Violation(schedule.token, story, (*before, *left), timeline))
+        return replace(trial, violation=Violation(schedule.token, story, (*before, *left), timeline), leaves=True)
 
     def _run(self, schedule: Schedule) -> Trial:
+        if self._stopped[0]:
+            raise KeyboardInterrupt
         app, main, state = _made(self._make())
-        injection = Injection(schedule, app)
         hooks = [*app._hooks()]
-        simulation = Simulation(app, main, [(self._until, signal.SIGTERM)], self._entrance, injection.on_step)
+        self._check_hooks(app, len(hooks))
+        injection = Injection(schedule, app)
+        until = self._until + app._settings.grace + _PATIENCE
+        simulation = Simulation(
+            app, main, [(self._until, signal.SIGTERM)], self._entrance, injection.on_step, until, self._most_steps
+        )
         try:
             result = simulation.run(state)
-            messages = [*violations(result, hooks, app._settings.grace, injection.raised)]
-            messages += _checked(self._check, result)
+            messages = [*unsound(result)] if not schedule.faults else []
+            sound = not messages and not simulation.stuck
+            if simulation.stuck:
+                messages = [simulation.stuck]
+            else:
+                messages += violations(result, hooks, app._settings.grace, injection.raised)
+                messages += _checked(self._check, result)
+                messages += injection.missed(result.steps) if schedule in self._expected else ()
         finally:
             injection.restore()
         violation = None
@@ -131,7 +176,15 @@ class Trials:
             story = _story(schedule, injection.where, result.steps)
             violation = Violation(schedule.token, story, tuple(messages), result.timeline())
         counts = len(startup_hooks(app)), len(shutdown_hooks(app))
-        return Trial(schedule, result.steps, *counts, injection.where, result.exit_status == KILLED, violation)
+        killed = result.exit_status == KILLED
+        return Trial(schedule, result.steps, *counts, injection.where, killed, violation, bool(result.left), sound)
+
+    def _check_hooks(self, app: App, count: int) -> None:
+        if self._hooks.setdefault(app, count) != count:
+            raise ValueError(
+                f"make() has returned an App that has run before, and that has more hooks since then ({count} and not "
+                f"{self._hooks[app]}): it must create a new App for each run"
+            )
 
 
 @contextlib.contextmanager
@@ -163,7 +216,9 @@ def _checked(check: Check | None, result: Result) -> list[str]:
         verdict = check(result)
     except AssertionError as error:  # pytest has written several lines
         return [f"check: {str(error).strip() or 'AssertionError'}"]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # such as what pytest.fail() and sys.exit() raise
         return [f"check: {describe(error)}"]
     if isinstance(verdict, str):
         return [verdict] if verdict else []
