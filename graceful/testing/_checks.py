@@ -10,7 +10,7 @@ from graceful._core.errors import Interrupted
 from graceful._core.types import EventKind, Outcome, Verdict, describe
 from graceful._hooks.hook import Hook, Stage
 from graceful._process.exit import EX_SOFTWARE
-from graceful.testing._injection import Injected
+from graceful.testing._injection import Injected, Injection
 from graceful.testing._result import KILLED, Result
 
 __all__ = ["unsound", "violations"]
@@ -44,7 +44,7 @@ def _is_clean_end(raised: BaseException) -> bool:
     return isinstance(raised, Interrupted) and raised.signal == signal.SIGTERM
 
 
-def violations(result: Result, hooks: list[Hook], grace: float, raised: Iterable[Injected]) -> Iterator[str]:
+def violations(result: Result, hooks: list[Hook], grace: float, injection: Injection) -> Iterator[str]:
     """
     Sentences that say what does not hold.
 
@@ -52,7 +52,7 @@ def violations(result: Result, hooks: list[Hook], grace: float, raised: Iterable
         result: The run.
         hooks: The hooks of the app, in the order of registration.
         grace: What the app was given for its shutdown, in seconds.
-        raised: What was brought in while the app could hear of it.
+        injection: The faults, with what was raised while the app could hear of it.
     """
     yield from _in_time(result, grace)
     yield from (f"left behind: {each}" for each in result.left)
@@ -62,10 +62,11 @@ def violations(result: Result, hooks: list[Hook], grace: float, raised: Iterable
     yield from _released(result, hooks)
     yield from _once(result, hooks)
     yield from _in_order(result, hooks)
-    yield from _told(result, raised)
+    yield from _told(result, injection.raised)
     report = result.report
     killed = result.raised is None and result.exit_status < 0  # by a signal that came when the app was over
-    if report is not None and not killed and report.exit_status != result.exit_status and not _as_interrupt(result):
+    decided_outside = killed or _as_interrupt(result) or injection.owner_cancelled
+    if report is not None and not decided_outside and report.exit_status != result.exit_status:
         yield f"the report says exit status {report.exit_status}, and the parent sees {result.exit_status}"
 
 
@@ -119,7 +120,7 @@ def _in_order(result: Result, hooks: list[Hook]) -> Iterator[str]:
     ended = [key for key in _cleaned_up(result) if key in known]
     rest = iter(chain)
     if not all(key in rest for key in ended):
-        ran, expected = (", ".join(name for name, _ in keys) for keys in (ended, chain))
+        ran, expected = (", ".join(f"{name} ({where})" for name, where in keys) for keys in (ended, chain))
         yield f"the cleanup ran in the order {ran}; the last registered is first: {expected}"
 
 
@@ -145,6 +146,7 @@ def _told(result: Result, raised: Iterable[Injected]) -> Iterator[str]:
         known.add(id(error))
         pending += [error.__context__, error.__cause__]
         pending += getattr(error, "exceptions", ())  # of a group
+    stopping = next(event.at for event in result.events if event.kind is EventKind.STOPPING)
     for error in raised:
-        if id(error) not in known:
+        if id(error) not in known and stopping > error.noticed_from:
             yield f"{describe(error)} was raised, and is neither raised by the run nor in its report"

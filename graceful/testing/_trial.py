@@ -38,7 +38,7 @@ Check: TypeAlias = Callable[[Result], object]
 _GROUP = 10
 
 #: Virtual seconds after the signal and the grace in which a run must have ended, since the owner of a loop sets no limit.
-_PATIENCE = 3600
+_LONGEST = 3600
 #: Steps beyond ten times those that the program takes without a fault, after which a run does not end.
 _MORE_STEPS = 100_000
 
@@ -154,8 +154,8 @@ class Trials:
         app, main, state = _made(self._make())
         hooks = [*app._hooks()]
         self._check_hooks(app, len(hooks))
-        injection = Injection(schedule, app)
-        until = self._until + app._settings.grace + _PATIENCE
+        injection = Injection(schedule, app, self._entrance)
+        until = self._until + app._settings.grace + _LONGEST
         simulation = Simulation(
             app, main, [(self._until, signal.SIGTERM)], self._entrance, injection.on_step, until, self._most_steps
         )
@@ -166,7 +166,7 @@ class Trials:
             if simulation.stuck:
                 messages = [simulation.stuck]
             else:
-                messages += violations(result, hooks, app._settings.grace, injection.raised)
+                messages += violations(result, hooks, app._settings.grace, injection)
                 messages += _checked(self._check, result)
                 messages += injection.missed(result.steps) if schedule in self._expected else ()
         finally:

@@ -200,5 +200,9 @@ class _Steps(deque[Any]):
     @override
     def popleft(self) -> Any:
         handle = super().popleft()
-        self._before_step(handle)
+        try:
+            self._before_step(handle)
+        except BaseException:  # as Ctrl-C raises between two steps: the next one is still to be taken
+            self.appendleft(handle)
+            raise
         return handle
