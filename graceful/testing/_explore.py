@@ -83,6 +83,12 @@ def explore(
     """
     Find out whether a program ends well, whatever happens at whichever step.
 
+    Without a fault it must work: it is a violation if it then raises anything but `SystemExit` with status 0, or the
+    `Interrupted` of the signal that `until` sends, or if a hook fails. Nothing else is tried then.
+
+    What a run leaves behind is a violation if the same run leaves it behind again, and not if it was opened once for the
+    whole process.
+
     Args:
         make: Makes a new program for each run: creates an app, and returns it, or `(app, main)`, or `(app, main, state)`.
             `state` is for `check`: what stands for the world outside, such as a database.

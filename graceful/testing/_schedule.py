@@ -18,7 +18,7 @@ class Fault(StrEnum):
     """
     What can go wrong. Those of a hook happen in the hook, when it has done its work; all others before a step of the loop.
 
-    A SIGINT that comes after another one is a person who presses Ctrl-C again, 0.6 s later.
+    A SIGINT that comes after another one is a person who presses Ctrl-C again, 0.6 s later, or after a shorter grace.
 
     SIGKILL stands for whatever ends a process without a shutdown: the out-of-memory killer, a node that is gone. No `finally` and
     no hook runs, and only `check` is asked. It is tried where `faults` names it, because `state` must then stand for what survives
