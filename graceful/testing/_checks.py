@@ -62,9 +62,10 @@ def violations(result: Result, hooks: list[Hook], grace: float, injection: Injec
     yield from _released(result, hooks)
     yield from _once(result, hooks)
     yield from _in_order(result, hooks)
-    yield from _told(result, injection.raised)
     report = result.report
     killed = result.raised is None and result.exit_status < 0  # by a signal that came when the app was over
+    if not (killed and report is None):  # else it came before anybody could be told
+        yield from _told(result, injection.raised)
     decided_outside = killed or _as_interrupt(result) or injection.owner_cancelled
     if report is not None and not decided_outside and report.exit_status != result.exit_status:
         yield f"the report says exit status {report.exit_status}, and the parent sees {result.exit_status}"
