@@ -77,27 +77,21 @@ __all__ = [
 _PLANNED = ("Plan", "PlannedHook", "PlannedStep")
 
 
-def _publish(public: object) -> None:
-    """Tracebacks, help() and pickles show the public name, not the module it was written in."""
-    if isinstance(public, type):
-        public.__module__ = __name__
+# Tracebacks, help() and pickles show the public name, not the module it was written in.
+for _public in [globals()[_name] for _name in __all__ if _name not in _PLANNED]:
+    if isinstance(_public, type):
+        _public.__module__ = __name__
 
+if not _typing.TYPE_CHECKING:  # or a name that does not exist would be any object for type checkers
 
-for _name in __all__:
-    if _name not in _PLANNED:
-        _publish(globals()[_name])
+    def __getattr__(name: str) -> object:
+        if name not in _PLANNED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from graceful._observe.plan import Plan
+        from graceful._observe.planned import PlannedHook, PlannedStep
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PLANNED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from graceful._observe.plan import Plan
-    from graceful._observe.planned import PlannedHook, PlannedStep
-
-    for public in (Plan, PlannedHook, PlannedStep):
-        _publish(public)
-        globals()[public.__name__] = public
-    return globals()[name]
+        globals().update(Plan=Plan, PlannedHook=PlannedHook, PlannedStep=PlannedStep)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -245,7 +245,9 @@ class App(Hooks):
             )
         check_loop(loop)
         _, run = self._begin(
-            functools.partial(EmbeddedRun, functools.partial(is_part_of, self), self._deadline_around(loop))
+            functools.partial(
+                EmbeddedRun, functools.partial(is_part_of, self), self._deadline_around(loop), self._run_ended
+            )
         )
         try:
             await run.enter()

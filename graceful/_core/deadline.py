@@ -115,7 +115,7 @@ class Deadline:
                 self._looked_at, self._cpu_used = now, cpu
 
     def fix(self, at: float) -> Callable[[], float]:
-        """Returns what says when that is: `at`, later by the time for which the process is suspended from now on."""
+        """Returns what says when that is: `at`, later by the time for which a shutdown is suspended from now on."""
         before = self._lost
         return lambda: at + self._lost - before
 

@@ -194,16 +194,21 @@ def add_note(exception: BaseException, text: str) -> None:
         return
 
 
+# The attributes themselves: a class of the program's may have others in their place.
+_CAUSE: Any = BaseException.__dict__["__cause__"].__get__
+_CONTEXT: Any = BaseException.__dict__["__context__"].__get__
+_EXCEPTIONS: Any = BaseExceptionGroup.__dict__["exceptions"].__get__
+
+
 def shown_with(error: BaseException) -> list[BaseException]:
     """The exceptions that a traceback of this one shows besides: what it was raised from, and those of a group."""
     shown: dict[int, BaseException] = {id(error): error}
     pending = [error]
     while pending:
         each = pending.pop()
-        before = each.__context__ if each.__cause__ is None and not each.__suppress_context__ else each.__cause__
-        inner: tuple[BaseException, ...] = (
-            getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()  # pyright: ignore[reportUnknownArgumentType]
-        )
+        cause = _CAUSE(each)
+        before = _CONTEXT(each) if cause is None and not each.__suppress_context__ else cause
+        inner = _EXCEPTIONS(each) if isinstance(each, BaseExceptionGroup) else ()
         for more in (before, *inner):
             if more is not None and id(more) not in shown:
                 shown[id(more)] = more

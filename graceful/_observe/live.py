@@ -61,7 +61,7 @@ class LiveView:
         loop: The running loop.
         deadline: When everything must be over.
         totals: How many hooks there are in a stage, by its name.
-        still_running: Returns what a stage waits for, so many at most, and how many more there are.
+        list_rows: Returns what a stage waits for, so many at most, and how many more there are.
         hint: Says what the next Ctrl-C does.
     """
 
@@ -71,13 +71,13 @@ class LiveView:
         loop: asyncio.AbstractEventLoop,
         deadline: Deadline,
         totals: dict[str, int],
-        still_running: ListRows,
+        list_rows: ListRows,
         hint: Callable[[], str],
     ) -> None:
         self._name = name
         self._loop = loop
         self._deadline = deadline
-        self._still_running = still_running
+        self._list_rows = list_rows
         self._hint = hint
         self._lines = BottomLines()
         self._steps = {
@@ -157,7 +157,7 @@ class LiveView:
 
     def _snapshot(self, rows: int) -> Snapshot:
         now = clock.now()
-        running, more = self._still_running(self._step, rows)
+        running, more = self._list_rows(self._step, rows)
         stopping = self._deadline.stopping
         what = "is shutting down" if stopping else "was told that the process stops"
         return Snapshot(

@@ -35,6 +35,8 @@ class Plan:
             end by itself. The app's grace begins only after that, so the supervisor must wait for both.
     """
 
+    __module__ = "graceful"
+
     app: str
     grace: float
     drain_delay: float

@@ -30,6 +30,8 @@ class PlannedHook:
             always runs.
     """
 
+    __module__ = "graceful"
+
     name: str
     where: str
     kind: str
@@ -59,6 +61,8 @@ class PlannedStep:
         what: What happens in it, in a few words.
         hooks: The hooks that run in it, in the order in which they begin.
     """
+
+    __module__ = "graceful"
 
     name: str
     at: float

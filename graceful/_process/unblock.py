@@ -40,7 +40,6 @@ _LESS = 0.75
 #: Seconds past the limit in which the loop wakes by itself if nothing is wrong.
 _SLACK = 0.05
 
-
 #: A timer that fires more seconds than this before ours is due is the program's: code has set it that guards a call.
 _EARLY = 0.01
 
@@ -176,10 +175,10 @@ class Unblocker:
     def _on_timer(self, number: int, frame: FrameType | None) -> None:
         if self._before is None:
             return  # it fired while it was being given back
-        programs = self._before[0]
-        if callable(programs) and clock.now() < self._fires_at - _EARLY:
+        if clock.now() < self._fires_at - _EARLY:
             self._fire_at(self._fires_at)
-            programs(number, frame)
+            if callable(programs := self._before[0]) and may_interrupt(frame):  # else what it guarded has ended
+                programs(number, frame)
             return
         left = self._may_block_until() + _SLACK - clock.now()
         if left > 0:

@@ -94,9 +94,8 @@ class BlockGuard(ProcessGuard):
         self._wrapped: dict[signal.Signals, _Announcing] = {}
         self._taken: dict[signal.Signals, Any] = {}  # each with the handler that was set for it
         self._before: dict[signal.Signals, Any] = {}  # each with what had it before
-        self._given_back: dict[
-            signal.Signals, Any
-        ] = {}  # those that the loop still has, each with the handler that is set now
+        #: Those that the loop still has, each with the handler that is set now.
+        self._given_back: dict[signal.Signals, Any] = {}
         self._wakeup: LoopWakeup | None = None  # where the loop has set none of them
 
     # --- for the time of the block ---------------------------------------------------------------------------------
@@ -168,11 +167,13 @@ class BlockGuard(ProcessGuard):
             if left:
                 self._loop.call_soon(turn, left - 1)
                 return
-            for number, handler in self._given_back.items():
-                if signal.getsignal(number) == handler and self._is_free_in_loop(number):
-                    self._loop.remove_signal_handler(number)
-                    signal.signal(number, handler)
-            resolve(heard, None)
+            try:
+                for number, handler in self._given_back.items():
+                    if signal.getsignal(number) == handler and self._is_free_in_loop(number):
+                        self._loop.remove_signal_handler(number)
+                        signal.signal(number, handler)
+            finally:  # a Ctrl-C may be raised here
+                resolve(heard, None)
 
         turn(_TURNS)
         return heard
@@ -202,10 +203,6 @@ class BlockGuard(ProcessGuard):
     def signal_owner(self) -> bool:
         """Have the server that owns the process stop; returns whether there is one."""
         return not self._has(signal.SIGTERM) and signal_owner()
-
-    def has_taken(self, number: signal.Signals) -> bool:
-        """Whether the process would have died by this signal without the block; also when the block has been left."""
-        return number in self._taken
 
     def stop(self, number: int) -> None:
         """In a signal handler: nobody else is to be told, and the block ends."""
@@ -272,10 +269,10 @@ class BlockGuard(ProcessGuard):
 
     @override
     def prepare_end(self, raised: BaseException | None) -> None:
-        if isinstance(raised, Interrupted) and self._is_fatal(raised.signal):
+        if isinstance(raised, Interrupted) and self.is_fatal(raised.signal):
             die_if_uncaught(raised, self._deadline, self._dispatcher.later_signals(), self._termination_log)
 
-    def _is_fatal(self, number: signal.Signals) -> bool:
-        """Whether the process would have died by this signal without the block."""
+    def is_fatal(self, number: signal.Signals) -> bool:
+        """Whether the process would have died by this signal without the block; also when the block has been left."""
         wrapped = self._wrapped.get(number)
         return number in self._taken or (wrapped is not None and wrapped.handler == signal.SIG_DFL)

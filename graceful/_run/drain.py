@@ -26,6 +26,9 @@ __all__ = ["Drain"]
 #: Iterations of the loop until what awaited the work has ended, at most: a group of tasks in another one takes two or three.
 _TURNS = 50
 
+#: Seconds that they may take, where all of them are busy.
+_TURNS_TAKE = 0.05
+
 Tasks = set[asyncio.Task[object]]
 
 
@@ -102,10 +105,10 @@ class Drain:
 
     async def _let_others_end(self) -> None:
         """A task that awaited one of these gets its turn, and may end by itself; and so may one that awaits that."""
-        loop = asyncio.get_running_loop()
-        for _ in range(_TURNS):
+        loop, until = asyncio.get_running_loop(), clock.now() + _TURNS_TAKE
+        for turn in range(_TURNS):
             await asyncio.sleep(0)
-            if nothing_is_ready(loop):
+            if nothing_is_ready(loop) or (turn and clock.now() >= min(until, self._limit())):
                 return
 
     def waited_for(self) -> Tasks:

@@ -12,6 +12,7 @@ stops when the owner of the loop closes it, which is held open until the cleanup
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -40,6 +41,9 @@ from graceful._run.run import LoopParts, Run
 
 __all__ = ["EmbeddedRun"]
 
+#: Seconds, or a quarter of the grace, in which a block may still be left while its loop is closed.
+_LEAVING = 1.0
+
 
 class EmbeddedRun(Run):
     """
@@ -47,6 +51,7 @@ class EmbeddedRun(Run):
 
     Args:
         outer: The deadline of the app in one of whose tasks that is: this one is a part of it; `None`: there is none.
+        on_left_by_nobody: Called when the run is over, if nobody has left the block.
     """
 
     guard: BlockGuard
@@ -56,6 +61,7 @@ class EmbeddedRun(Run):
         self,
         is_part: Callable[[], bool],
         outer: Deadline | None,
+        on_left_by_nobody: Callable[[Run], None],
         hooks: Sequence[Hook],
         settings: Settings,
         observers: list[Observer],
@@ -63,6 +69,7 @@ class EmbeddedRun(Run):
         super().__init__(hooks, settings, observers, owns_loop=False)
         self._is_part = is_part
         self._outer = outer
+        self._on_left_by_nobody = on_left_by_nobody
         body = asyncio.current_task()
         assert body is not None
         self._body = body
@@ -144,7 +151,7 @@ class EmbeddedRun(Run):
         """Also one that came while the block was left: the program goes on after it, and would have died by the signal."""
         first = self.dispatcher.first_signal
         number = None if first is None else first.signal
-        return number if number is not None and self.guard.has_taken(number) else super().signal_to_pass_on()
+        return number if number is not None and self.guard.is_fatal(number) else super().signal_to_pass_on()
 
     @override
     def main_finished(self) -> bool:
@@ -204,7 +211,8 @@ class EmbeddedRun(Run):
             self._loop_closes = True
             # Otherwise it is the block that calls `shutdown_asyncgens`, and the cleanup waits for the block.
             if self._task is not None and (self._left.is_set() or self._body.done()):
-                await asyncio.sleep(0)  # the block may be in another generator that is closed now, and be left by that
+                with contextlib.suppress(TimeoutError):  # the block may be in another generator that is closed now
+                    await asyncio.wait_for(self._left.wait(), min(_LEAVING, self.settings.grace / 4))
                 if self._left.is_set():
                     await self._wait_uncancelled(self._task)
                 else:
@@ -217,8 +225,14 @@ class EmbeddedRun(Run):
         self._stop()
         await self._wait_uncancelled(task)
         await self._wait_uncancelled(self.guard.last_heard())
-        for error in self.failures.errors:  # there is nobody to raise it to
-            log(logging.ERROR, f"{name} failed: {describe(error)}", error=error)
+        raised = self.conclude()
+        self._on_left_by_nobody(self)
+        if raised is None:
+            self.guard.pass_on()
+        elif isinstance(raised, Exception):
+            log(logging.ERROR, f"{name} failed: {describe(raised)}", error=raised)  # there is nobody to raise it to
+        else:
+            _raise(raised)  # `sys.exit()` or a signal, which ends the process
 
     async def _live(self, parts: LoopParts) -> None:
         unpatch = patch_method(asyncio.get_running_loop(), "run_in_executor", self._note_jobs)

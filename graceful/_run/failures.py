@@ -25,7 +25,8 @@ class Failures:
     def __init__(self, journal: Journal) -> None:
         self._pending: deque[Failure] = deque()
         self._main_error: BaseException | None = None
-        self._undecided: list[BaseException] = []
+        self._undecided: dict[int, BaseException] = {}
+        self._shown: set[int] = set()
         self.errors: list[BaseException] = []
         self._known: deque[BaseException] = deque(maxlen=_KEPT)
         self._settled: deque[BaseException] = deque(maxlen=_KEPT)
@@ -43,12 +44,12 @@ class Failures:
         `asyncio.StreamReader` does.
         """
         self._known = deque((each for each in self._known if each is not error), maxlen=_KEPT)
-        self._undecided = [each for each in self._undecided if each is not error]
+        self._undecided.pop(id(error), None)
         self._settled.append(error)
 
     def is_undecided(self, error: BaseException) -> bool:
         """Whether `on_exception` hooks are still to be asked about it, or are asked right now."""
-        return any(each is error for each in self._undecided)
+        return id(error) in self._undecided
 
     def has_seen(self, error: BaseException) -> bool:
         """Whether it is among the last ones, or was dealt with: code that awaits a failed task raises its exception again."""
@@ -60,17 +61,25 @@ class Failures:
         self._known.append(failure.exception)
         if ask:
             self._pending.append(failure)
-            self._undecided.append(failure.exception)
+            self._undecided[id(failure.exception)] = failure.exception
         else:
             self.add_error(failure.exception)
 
     def add_error(self, *errors: BaseException) -> None:
         """Keep exceptions to be raised."""
-        self.errors += errors
-        self._undecided = [each for each in self._undecided if all(each is not error for error in errors)]
-        if self._main_error is not None and any(each is self._main_error for each in self.errors):
-            shown = {id(each) for each in shown_with(self._main_error)}
-            self.errors = [each for each in self.errors if id(each) not in shown]
+        for error in errors:
+            self._undecided.pop(id(error), None)
+            if error is self._main_error:
+                self._add_main_error(error)
+            elif id(error) not in self._shown:
+                self.errors.append(error)
+
+    def _add_main_error(self, error: BaseException) -> None:
+        self._shown = {id(each) for each in shown_with(error)}
+        places = [place for place, each in enumerate(self.errors) if id(each) in self._shown]
+        rest = [each for each in self.errors if id(each) not in self._shown]
+        rest.insert(places[0] if places else len(rest), error)  # before the first that it shows nothing was left out
+        self.errors = rest
 
     def main_fails(self, error: BaseException) -> None:
         """

@@ -19,10 +19,10 @@ from graceful._observe.live_state import Running, Step
 from graceful._run.drain import Drain
 from graceful._run.work import Work
 
-__all__ = ["Waits"]
+__all__ = ["LiveRows"]
 
 
-class Waits:
+class LiveRows:
     """
     Asked in the loop.
 

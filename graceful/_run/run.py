@@ -390,9 +390,9 @@ class LoopParts:
 
     def _make_view(self, run: Run, drain: Drain) -> View:
         def make_rows() -> ListRows:
-            from graceful._run.live_rows import Waits  # here, because it is needed only for the live view
+            from graceful._run.live_rows import LiveRows  # here, because it is needed only for the live view
 
-            return Waits(run.deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
+            return LiveRows(run.deadline, run.active, self.tasks, self.jobs, drain, self.work).rows
 
         return View(self._loop, run.settings, run.deadline, run.hooks, run.dispatcher, run.guard, make_rows)
 

@@ -122,10 +122,8 @@ class Serving:
             self.result = task.result()
             self.finished = True
             self._dispatcher.main_ended(clock.now())
-        elif self._failures.is_undecided(
-            error
-        ):  # of a task that main has awaited: when hooks were asked, main has ended
-            pass
+        elif self._failures.is_undecided(error):
+            pass  # of a task that main has awaited: when hooks have been asked, main has ended
         elif self._failures.has_seen(error):  # the same, and a hook has dealt with it
             self._dispatcher.main_ended(clock.now())
         else:

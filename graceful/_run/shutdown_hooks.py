@@ -167,9 +167,8 @@ class ShutdownHooks:
     async def clean_up(self) -> None:
         """Release what was acquired, and run the cleanup hooks and the second halves of resources."""
         self._drained = True
-        self._added_drains.move_to(
-            self._added
-        )  # another thread may have come late; those of an announcement may still run
+        # Another thread may have come late; those of an announcement may still run.
+        self._added_drains.move_to(self._added)
         await self._scheduler.run(self._hooks.cleanups, self._added)
 
     async def release_rest(self) -> None:

@@ -38,7 +38,7 @@ class View:
         hooks: All hooks.
         dispatcher: Knows what the next Ctrl-C does.
         guard: Knows whether Ctrl-C is ours.
-        make_rows: Returns the function that lists what a stage waits for, `Waits.rows`.
+        make_rows: Returns the function that lists what a stage waits for, `LiveRows.rows`.
     """
 
     def __init__(

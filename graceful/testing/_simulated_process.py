@@ -252,7 +252,7 @@ class _BlockGuard(_Simulated, BlockGuard):
         return functools.partial(self._pass_on, number, outer)
 
     @override
-    def has_taken(self, number: signal.Signals) -> bool:
+    def is_fatal(self, number: signal.Signals) -> bool:
         return self._process.owners_handler(number) is None
 
     def _pass_on(self, number: signal.Signals, outer: Handler) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 
 import pytest
 
@@ -49,6 +50,51 @@ def test_what_failed_in_a_block_that_nobody_leaves(app, caplog):
     asyncio.run(enter(app))
 
     assert "orders failed: ValueError: not closed" in caplog.messages
+    assert 1 == app.report.exit_status
+
+
+def test_the_app_can_be_used_again(app):
+    """The run is over, with its report, and another one may begin."""
+    asyncio.run(enter(app))
+
+    assert [Kind.REQUESTED] == [cause.kind for cause in app.report.causes]
+    assert 3 == app.run(asyncio.sleep(0, 3))
+
+
+def test_sys_exit_in_a_hook_of_a_block_that_nobody_leaves(app):
+    """It is the exit that it asks for."""
+    app.on_shutdown(lambda: sys.exit(3))
+
+    with pytest.raises(SystemExit) as raised:
+        asyncio.run(enter(app))
+
+    assert 3 == raised.value.code
+
+
+def test_a_body_that_takes_a_while_as_its_generator_is_closed(app, capfd):
+    """The hooks run after it, as always."""
+    seen = []
+    app.on_shutdown(lambda cause: seen.append(str(cause)))
+
+    async def rows():
+        async with app:
+            try:
+                yield 1
+            finally:
+                await asyncio.sleep(0.05)
+                seen.append("body")
+
+    async def main():
+        async def begin():
+            await anext(generator)
+
+        generator = rows()
+        await asyncio.create_task(begin())
+        return generator
+
+    asyncio.run(main())
+    assert ["body", "main returned"] == seen
+    assert ("", "") == capfd.readouterr()
 
 
 async def rows(app):

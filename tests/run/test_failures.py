@@ -261,3 +261,81 @@ def test_an_error_that_a_block_makes_of_a_failure_takes_its_place(app):
         asyncio.run(in_a_block(app))
     assert isinstance(raised.value.__cause__, Mine)
     assert raised.value.__cause__.__context__ is None
+
+
+def test_a_failure_that_main_awaited_is_dealt_with_slowly(app):
+    """Main has ended by it before the hook was done: then the program ends."""
+
+    @app.on_exception
+    async def deal():
+        await asyncio.sleep(0.05)
+        return True
+
+    async def main():
+        await app.create_task(fail())
+
+    assert app.run(main) is None
+    assert [Kind.COMPLETED] == [cause.kind for cause in app.report.causes]
+
+
+@pytest.mark.parametrize("between", ["another task fails", "a hook fails"])
+def test_main_takes_the_place_of_the_failure_that_it_tells(app, between):
+    """Also where something else has failed in between: that is chained to it."""
+    if between == "a hook fails":
+        app.on_exception(lambda: {}["no mail"])
+
+    async def fail_too():
+        raise KeyError("no mail")
+
+    async def main():
+        task = app.create_task(fail())
+        if between == "another task fails":
+            app.create_task(fail_too())
+        try:
+            await task
+        except Mine as error:
+            raise OrderLost("order 17") from error
+
+    with pytest.raises(OrderLost) as raised:
+        app.run(main)
+    assert "KeyError: 'no mail'" in "".join(traceback.format_exception(raised.value))
+
+
+def test_ten_thousand_tasks_fail_after_main(app):
+    """Each of them is kept, and the cleanup has its time."""
+    closed = []
+    app.on_shutdown(lambda: closed.append(True))
+
+    async def worker():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise Mine
+
+    async def main():
+        for _ in range(10_000):
+            app.create_task(worker())
+        await asyncio.sleep(0)
+        raise OrderLost("order 17")
+
+    with pytest.raises(OrderLost):
+        app.run(main)
+    assert [True] == closed
+    assert app.report.took < 8
+
+
+def test_a_group_that_says_other_things_than_it_has(app):
+    """Its own attributes are not asked: no hook is lost by an exception that has odd ones."""
+    closed = []
+    app.on_shutdown(lambda: closed.append(True))
+
+    class Odd(ExceptionGroup):
+        exceptions = None
+        __cause__ = property(lambda _: 1 / 0)
+
+    async def main():
+        raise OrderLost("order 17") from Odd("odd", [ValueError()])
+
+    with pytest.raises(OrderLost):
+        app.run(main)
+    assert [True] == closed
