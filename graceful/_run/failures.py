@@ -78,7 +78,7 @@ class Failures:
         self._shown = {id(each) for each in shown_with(error)}
         places = [place for place, each in enumerate(self.errors) if id(each) in self._shown]
         rest = [each for each in self.errors if id(each) not in self._shown]
-        rest.insert(places[0] if places else len(rest), error)  # before the first that it shows nothing was left out
+        rest.insert(places[0] if places else len(rest), error)  # where the first of those was
         self.errors = rest
 
     def main_fails(self, error: BaseException) -> None:
