@@ -29,7 +29,6 @@ from typing_extensions import override
 from graceful._core.asyncio_private import loop_signal_callback
 from graceful._core.errors import Interrupted, StateError
 from graceful._core.settings import CTRL_C
-from graceful._loop.waiting import resolve
 from graceful._observe.log import log
 from graceful._process.after_run import die_if_uncaught
 from graceful._process.handlers import (
@@ -154,29 +153,27 @@ class BlockGuard(ProcessGuard):
         if self._unblocker is not None:
             self._unblocker.disarm()
 
-    def last_heard(self) -> asyncio.Future[None]:
+    async def hear_the_last(self) -> asyncio.CancelledError | None:
         """
-        Returns what is done when the signals have gone through the loop that came before they were given back.
+        Wait until the signals have gone through the loop that came before they were given back; then the loop has none of ours.
 
         The loop hears of a signal only in its next iteration. One that it is not to handle by then is lost, and the process goes on
         that should have died by it. So what was given back is taken from the loop only now.
+
+        Returns:
+            The cancellation that came meanwhile, if one did.
         """
-        heard: asyncio.Future[None] = self._loop.create_future()
-
-        def turn(left: int) -> None:
-            if left:
-                self._loop.call_soon(turn, left - 1)
-                return
+        cancelled = None
+        for _ in range(_TURNS):
             try:
-                for number, handler in self._given_back.items():
-                    if signal.getsignal(number) == handler and self._is_free_in_loop(number):
-                        self._loop.remove_signal_handler(number)
-                        signal.signal(number, handler)
-            finally:  # a Ctrl-C may be raised here
-                resolve(heard, None)
-
-        turn(_TURNS)
-        return heard
+                await asyncio.sleep(0)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        for number, handler in self._given_back.items():
+            if signal.getsignal(number) == handler and self._is_free_in_loop(number):
+                self._loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+        return cancelled
 
     def _is_free_in_loop(self, number: signal.Signals) -> bool:
         """Whether nobody else has it in the loop; uvloop does not show that."""

@@ -97,7 +97,7 @@ class EmbeddedRun(Run):
         if cancelled is not None or task.done():
             self._left.set()
             await self._wait_uncancelled(task)
-            await self._wait_uncancelled(self.guard.last_heard())
+            await self.guard.hear_the_last()
             await self._held_open.aclose()
             self._body.remove_done_callback(self._abandoned)
             self.guard.pass_on()
@@ -112,7 +112,7 @@ class EmbeddedRun(Run):
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
         self._begin_to_leave(error)
         cancelled = await self._wait_uncancelled(self._task)
-        cancelled = await self._wait_uncancelled(self.guard.last_heard()) or cancelled
+        cancelled = await self.guard.hear_the_last() or cancelled
         if self._held_open is not None and not self._loop_closes:
             await self._held_open.aclose()
         self._body.remove_done_callback(self._abandoned)
@@ -224,7 +224,7 @@ class EmbeddedRun(Run):
         self._left.set()
         self._stop()
         await self._wait_uncancelled(task)
-        await self._wait_uncancelled(self.guard.last_heard())
+        await self.guard.hear_the_last()
         raised = self.conclude()
         self._on_left_by_nobody(self)
         if raised is None:
