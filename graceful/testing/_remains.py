@@ -7,13 +7,18 @@ because there is no loop to wait in. No exception ends it. So coroutines are clo
 not ended after a while is stopped where it is: that thread is made to create an exception whose constructor never returns.
 
 What cannot be closed is kept to the very end of the process, or else the garbage collector would do the same, without a limit.
+
+The result of a simulation may be collected anywhere, also where a lock is held that the start of a thread needs. So its finalizer only
+notes that it is gone; what is left of it is closed where the next simulation begins, and where the explorer looks for leftovers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import warnings
+from collections import deque
 from typing import Any
 
 from graceful._core.asyncio_private import abandon_silently, coroutine_of
@@ -21,7 +26,7 @@ from graceful._core.frames import THREAD_PREFIX, await_chain
 from graceful._core.instances import instances_of, with_subclasses
 from graceful._loop.abandoned import forget_abandoned
 
-__all__ = ["Remains"]
+__all__ = ["Remains", "destroy_remains"]
 
 #: Seconds of real time that the coroutines may take to close.
 _LIMIT = 1.0
@@ -31,6 +36,11 @@ _PUSHES = 10
 
 #: Where a task waited that did not end within the limit: one that waits there again is not closed.
 _endless: set[tuple[str, ...]] = set()
+
+
+_held: set[Remains] = set()
+#: Those whose result is gone.
+_let_go: deque[Remains] = deque()
 
 
 class Remains:
@@ -51,6 +61,12 @@ class Remains:
             self.tasks += [task for task in tasks if not task.done() and task.get_loop() is loop]
         for task in self.tasks:
             abandon_silently(task)
+        if self.tasks:
+            _held.add(self)
+
+    def let_go(self) -> None:
+        """The result is gone. Safe in a finalizer."""
+        _let_go.append(self)
 
     def destroy(self) -> None:
         """Let the coroutines end. One that awaits in its `finally` needs more than one push; one that never ends is kept."""
@@ -58,6 +74,7 @@ class Remains:
             warnings.simplefilter("ignore")  # a coroutine that one of them has made is never awaited
             while self.tasks:
                 self._close_in_thread()
+        _held.discard(self)
 
     def _close_in_thread(self) -> None:
         thread = threading.Thread(target=self._close_all, name=f"{THREAD_PREFIX}destroyer", daemon=True)
@@ -81,6 +98,19 @@ class Remains:
     def _keep_all(self) -> None:
         while self.tasks:
             _keep(self.tasks.pop())
+
+
+def destroy_remains() -> None:
+    """Close what is left of the simulations whose results are gone. Not in a finalizer."""
+    while _let_go:
+        _let_go.popleft().destroy()
+
+
+@atexit.register
+def _keep_held() -> None:
+    """The interpreter would close it as it ends, in the main thread and without a limit."""
+    while _held:
+        _held.pop()._keep_all()
 
 
 def _closes(coroutine: Any) -> bool:

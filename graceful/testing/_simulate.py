@@ -27,7 +27,7 @@ from graceful._hooks.hook import described, local_name
 from graceful._observe.log import is_silent
 from graceful._observe.report import Report
 from graceful._process.exit import ProcessEnded, status_of_exit
-from graceful.testing._remains import Remains
+from graceful.testing._remains import Remains, destroy_remains
 from graceful.testing._result import KILLED, Result
 from graceful.testing._simulated_process import SimulatedProcess
 from graceful.testing._virtual_clock import virtual_time
@@ -340,6 +340,7 @@ class Simulation(Happenings):
         Args:
             state: Becomes an attribute of the result.
         """
+        destroy_remains()
         self.loop = VirtualLoop(self)
         if is_silent():
             self.loop.be_silent()
@@ -382,7 +383,7 @@ class Simulation(Happenings):
             report=self._report(earlier),
         )
         if remains.tasks:  # not before everybody has looked at the result: what is destroyed runs its `finally`
-            weakref.finalize(result, remains.destroy)
+            weakref.finalize(result, remains.let_go)
         return result
 
     def _report(self, earlier: Report | None) -> Report | None:

@@ -26,6 +26,7 @@ from graceful._app import App
 from graceful._core.types import describe
 from graceful.testing._checks import unsound, violations
 from graceful.testing._injection import Injection, shutdown_hooks, startup_hooks
+from graceful.testing._remains import destroy_remains
 from graceful.testing._result import KILLED, Result
 from graceful.testing._schedule import Fault, Schedule
 from graceful.testing._simulate import MOST_STEPS, Entrance, Main, Simulation
@@ -196,6 +197,7 @@ def _leftovers() -> Generator[list[str]]:
         warnings.simplefilter("always")
         yield left
         gc.collect()
+        destroy_remains()
     left += _warned(warned)
     if (more := _descriptors() - before) > 0:
         left.append(f"left behind: {more} open file descriptors")

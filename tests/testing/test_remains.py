@@ -78,11 +78,34 @@ result = simulate(App("orders"), main, at={1: signal.SIGKILL})
 print(closed)
 del result
 gc.collect()
+simulate(App("another"), asyncio.sleep(0))
 print(closed)
 """
 
 
 def test_finally_runs_when_the_result_is_gone() -> None:
-    """Not before; and what it awaits there does not hold it up."""
+    """Not before, but as the next simulation begins; and what it awaits there does not hold it up."""
     ended = subprocess.run([sys.executable, "-c", FINALLY], capture_output=True, text=True, timeout=30)
     assert ["[]", "[1]"] == ended.stdout.splitlines(), ended.stderr
+
+
+#: The collector may come at any time: here where `threading` holds a lock that a new thread needs.
+IN_THE_LOCK = """\
+import asyncio, signal, threading
+from graceful import App
+from graceful.testing import simulate
+
+async def main():
+    await asyncio.sleep(3600)
+
+result = simulate(App("orders"), main, at={1: signal.SIGKILL})
+with threading._active_limbo_lock:
+    del result
+print("gone")
+"""
+
+
+def test_result_that_is_collected_while_a_lock_is_held() -> None:
+    """No thread is started then, which would wait for that lock for ever."""
+    ended = subprocess.run([sys.executable, "-c", IN_THE_LOCK], capture_output=True, text=True, timeout=30)
+    assert (0, "gone\n") == (ended.returncode, ended.stdout), ended.stderr
