@@ -99,6 +99,7 @@ class EmbeddedRun(Run):
             await self._wait_uncancelled(task)
             await self.guard.hear_the_last()
             await self._held_open.aclose()
+            self._held_open = None
             self._body.remove_done_callback(self._abandoned)
             self.guard.pass_on()
             task.result()
@@ -113,8 +114,9 @@ class EmbeddedRun(Run):
         self._begin_to_leave(error)
         cancelled = await self._wait_uncancelled(self._task)
         cancelled = await self.guard.hear_the_last() or cancelled
-        if self._held_open is not None and not self._loop_closes:
-            await self._held_open.aclose()
+        held_open, self._held_open = self._held_open, None  # or the owner of the loop would close it once more
+        if held_open is not None and not self._loop_closes:
+            await held_open.aclose()
         self._body.remove_done_callback(self._abandoned)
         self._task.result()
         raised = self.conclude()
