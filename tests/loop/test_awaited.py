@@ -12,6 +12,7 @@ import pytest
 from support.failures import LIMIT, LONGER, SHORT, Mine, fail, raise_mine, stopped_by_failure, went_on
 
 from graceful import App
+from graceful._loop import awaited
 
 #: What the fixture `app` is made with, in seconds.
 PATIENCE = SHORT
@@ -240,16 +241,16 @@ async def gathered_jobs_and_awaited_late():
 
 
 def looks(monkeypatch):
-    """Counts the looks through all objects."""
+    """Counts the looks through all objects; not those for children that somebody else has started."""
     counted = []
 
-    def get_objects(generation):
+    def instances_of(kinds):
         counted.append(time.monotonic())
         time.sleep(0.002)
-        return found(generation)
+        return found(kinds)
 
-    found = gc.get_objects
-    monkeypatch.setattr(gc, "get_objects", get_objects)
+    found = awaited.instances_of
+    monkeypatch.setattr(awaited, "instances_of", instances_of)
     return counted
 
 
