@@ -12,7 +12,7 @@ import pytest
 from support.failures import LIMIT, LONGER, SHORT, Mine, fail, raise_mine, stopped_by_failure, went_on
 
 from graceful import App
-from graceful._loop import awaited
+from graceful._loop import awaited as awaited_room
 
 #: What the fixture `app` is made with, in seconds.
 PATIENCE = SHORT
@@ -249,8 +249,8 @@ def looks(monkeypatch):
         time.sleep(0.002)
         return found(kinds)
 
-    found = awaited.instances_of
-    monkeypatch.setattr(awaited, "instances_of", instances_of)
+    found = awaited_room.instances_of
+    monkeypatch.setattr(awaited_room, "instances_of", instances_of)
     return counted
 
 
