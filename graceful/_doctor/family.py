@@ -99,9 +99,8 @@ class Family:
 
         def gone() -> bool:
             if program is not None and program.poll() is None:
-                kill(
-                    os.killpg, program.pid
-                )  # without /proc nothing is known of its children, but most are in its group
+                # Without /proc nothing is known of its children, but most are in its group.
+                kill(os.killpg, program.pid)
             for member in self.members():
                 kill(os.kill, member.pid)
             has_ended = program is None or program.poll() is not None or program.pid in spared

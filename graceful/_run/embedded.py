@@ -96,8 +96,7 @@ class EmbeddedRun(Run):
         cancelled = await self._wait_uncancelled(self._ready)
         if cancelled is not None or task.done():
             self._left.set()
-            await self._wait_uncancelled(task)
-            await self.guard.hear_the_last()
+            await self._wait_over(task)
             await self._held_open.aclose()
             self._held_open = None
             self._body.remove_done_callback(self._abandoned)
@@ -112,8 +111,7 @@ class EmbeddedRun(Run):
         assert self._task is not None
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
         self._begin_to_leave(error)
-        cancelled = await self._wait_uncancelled(self._task)
-        cancelled = await self.guard.hear_the_last() or cancelled
+        cancelled = await self._wait_over(self._task)
         held_open, self._held_open = self._held_open, None  # or the owner of the loop would close it once more
         if held_open is not None and not self._loop_closes:
             await held_open.aclose()
@@ -182,6 +180,11 @@ class EmbeddedRun(Run):
         if cause is not None and cause.kind is Kind.EXCEPTION:  # the server may not show its traceback
             log(logging.ERROR, f"{name} failed: {cause}; asking the server to stop", error=cause.exception)
 
+    async def _wait_over(self, task: LifecycleTask) -> asyncio.CancelledError | None:
+        """Wait until the app has stopped, and the signals until then are heard; returns the last cancellation meanwhile."""
+        cancelled = await self._wait_uncancelled(task)
+        return await self.guard.hear_the_last() or cancelled
+
     async def _wait_uncancelled(self, future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
         """Wait to the end, however often the waiting task is cancelled: the grace is the limit."""
         cancelled = None
@@ -225,8 +228,7 @@ class EmbeddedRun(Run):
         log(logging.WARNING, f"nobody has left the block of {name}: it stops now, because its loop is being closed")
         self._left.set()
         self._stop()
-        await self._wait_uncancelled(task)
-        await self.guard.hear_the_last()
+        await self._wait_over(task)
         raised = self.conclude()
         self._on_left_by_nobody(self)
         if raised is None:

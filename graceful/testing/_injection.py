@@ -145,8 +145,8 @@ class Injection:
 
     def _noticed_from(self, fault: Fault, now: float) -> float:
         """
-        A task that nobody supervises is the owner's business where the block is left before the patience is over; and where
-        tasks are not watched, that of whoever holds it.
+        The failure of an unsupervised task is noticed when the patience is over, and in a block only if that has not been left by
+        then. An app that does not watch tasks never notices it.
         """
         if fault is not Fault.TASK_FAILS:
             return -math.inf

@@ -57,8 +57,7 @@ class OutsideWork:
             try:
                 return func(*args)
             finally:
-                self._ended_at = clock.real()
-                self._jobs.discard(job)
+                self._remove(job)
 
         return run
 
@@ -70,7 +69,7 @@ class OutsideWork:
         self._jobs.add(job)
         job.add_done_callback(self._remove)
 
-    def _remove(self, job: Future[Any]) -> None:
+    def _remove(self, job: object) -> None:
         self._ended_at = clock.real()
         self._jobs.discard(job)
 

@@ -37,9 +37,10 @@ _PUSHES = 10
 #: Where a task waited that did not end within the limit: one that waits there again is not closed.
 _endless: set[tuple[str, ...]] = set()
 
-
+#: What is left of simulations, and is neither closed nor kept yet.
 _held: set[Remains] = set()
-#: Those whose result is gone.
+
+#: Of these, those whose result is gone.
 _let_go: deque[Remains] = deque()
 
 
