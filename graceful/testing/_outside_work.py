@@ -89,6 +89,7 @@ class OutsideWork:
             self._children = [child for child in self._children if child.get_returncode() is None]
         if self._jobs or self._children or clock.real() - self._ended_at < LOOK:
             return True
+        self._before -= {thread for thread in self._before if _pool_works(thread) is False}  # its next job is a new one
         return any(self._works(thread) for thread in threading.enumerate() if thread not in self._before)
 
     def _works(self, thread: threading.Thread) -> bool:
@@ -142,6 +143,10 @@ def _pending(thread: threading.Thread) -> Mapping[Any, Any] | None:
 #: The number of the system call futex(2).
 _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())
 
+#: The operation and the value with which glibc waits for a mutex: FUTEX_WAIT_PRIVATE, "locked, and somebody waits". The
+#: interpreter's lock has one inside, so a thread that is about to run may be seen there for a moment.
+_MUTEX = ["0x80", "0x2"]
+
 
 def _waits_for_lock(native_id: int | None) -> bool | None:
     """
@@ -157,7 +162,8 @@ def _waits_for_lock(native_id: int | None) -> bool | None:
             call = file.read().split()
     except OSError:
         return None
-    return len(call) > 4 and call[0] == _FUTEX and int(call[4], 16) == 0  # else it runs, sleeps, or waits for the GIL
+    # else it runs, sleeps, or waits for the interpreter's lock
+    return len(call) > 4 and call[0] == _FUTEX and int(call[4], 16) == 0 and call[2:4] != _MUTEX
 
 
 def _has_ended(pid: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 GRACE = 2.0
 
 
@@ -76,3 +78,9 @@ DEAF = {
 
 def source(hook: str = "", main: str = QUIET_MAIN, grace: float = GRACE) -> str:
     return PROGRAM.format(grace=grace, hook=hook, main=main)
+
+
+def work() -> str:
+    """A job of a pool. It stands here, so that the processes of a pool can import it, however they are started."""
+    time.sleep(0.2)
+    return "done"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import platform
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from support.blocking import work
 
 from graceful import App
 from graceful.testing import simulate
 
 POOLS = [ThreadPoolExecutor, ProcessPoolExecutor]
-
-
-def work() -> str:
-    time.sleep(0.2)
-    return "done"
 
 
 class MyExecutor(Executor):
@@ -74,6 +72,58 @@ def test_pool_that_is_older_than_the_simulation(pool) -> None:
         result = simulate(App("orders"), main)
     assert ("done", None) == (result.value, result.raised)
     assert 7200 <= result.took < 7230
+
+
+def test_pool_whose_older_job_ends_in_the_simulation() -> None:
+    """What a pool did before does not count; what it does afterwards does."""
+    leave = threading.Event()
+
+    def poll() -> None:
+        while not leave.is_set():
+            time.sleep(0.001)
+
+    with ThreadPoolExecutor(1) as executor:
+        older = executor.submit(poll)
+
+        async def main() -> str:
+            await asyncio.sleep(3600)
+            leave.set()
+            older.result()
+            await asyncio.sleep(3600)
+            return await asyncio.wait_for(asyncio.wrap_future(executor.submit(work)), 60)
+
+        result = simulate(App("orders"), main)
+    assert ("done", None) == (result.value, result.raised)
+    assert 7200 <= result.took < 7230
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how a mutex is waited for is known for glibc")
+def test_thread_that_waits_for_a_mutex_works() -> None:
+    """The interpreter's lock has one inside, so a thread that has just been woken may be seen there."""
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)  # all zeros: PTHREAD_MUTEX_INITIALIZER
+    libc.pthread_mutex_lock(mutex)
+    locking = threading.Event()
+
+    def unlock() -> None:
+        locking.wait()
+        time.sleep(0.2)
+        libc.pthread_mutex_unlock(mutex)
+
+    def lock() -> str:
+        locking.set()
+        libc.pthread_mutex_lock(mutex)
+        return "done"
+
+    unlocking = threading.Thread(target=unlock)
+    unlocking.start()
+    with ThreadPoolExecutor(1) as executor:
+
+        async def main() -> str:
+            return await asyncio.wait_for(asyncio.wrap_future(executor.submit(lock)), 60)
+
+        result = simulate(App("orders"), main)
+    unlocking.join()
+    assert ("done", None) == (result.value, result.raised)
 
 
 def test_job_that_is_cancelled_before_it_begins() -> None:
