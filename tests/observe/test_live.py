@@ -299,6 +299,7 @@ def test_ctrl_c_after_sigterm(screen):
 def test_a_process_that_hangs(screen):
     """Where the watchdog ends the process, the view is gone, and the last words are there."""
     source = """
+import rich.console  # which would be imported in a thread meanwhile, and that may take longer
 app = App("orders", grace=2)
 @app.on_shutdown
 async def flush():
