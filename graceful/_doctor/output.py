@@ -94,6 +94,8 @@ class Output:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
-            while (chunk := os.read(self._read_end, 65536)) and not self._stopped:
+            while chunk := os.read(self._read_end, 65536):
                 self._got += chunk
+                if self._stopped:  # a line of our own is the last one
+                    break
                 self._wrote_at = now()

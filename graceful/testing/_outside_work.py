@@ -44,6 +44,7 @@ class OutsideWork:
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self._before = _older_threads()
+        self._busy_pools = {thread for thread in self._before if _pool_works(thread) is not None}
         self._jobs: set[object] = set()
         self._ended_at = -math.inf
         self._children: list[Any] = []
@@ -89,7 +90,9 @@ class OutsideWork:
             self._children = [child for child in self._children if child.get_returncode() is None]
         if self._jobs or self._children or clock.real() - self._ended_at < LOOK:
             return True
-        self._before -= {thread for thread in self._before if _pool_works(thread) is False}  # its next job is a new one
+        for thread in [each for each in self._busy_pools if not _pool_works(each)]:  # its next job is a new one
+            self._busy_pools.discard(thread)
+            self._before.discard(thread)
         return any(self._works(thread) for thread in threading.enumerate() if thread not in self._before)
 
     def _works(self, thread: threading.Thread) -> bool:

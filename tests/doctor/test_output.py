@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -69,6 +69,17 @@ def test_clogged(pipe: tuple[Output, int]) -> None:
     os.set_blocking(copy, False)
     with pytest.raises(BlockingIOError):
         os.write(copy, b"x")
+
+
+@pytest.mark.parametrize("end", [Output.close_reader, Output.fill])
+def test_what_was_written_just_before_arrives(pipe: tuple[Output, int], end: Callable[[Output], None]) -> None:
+    """Nothing is lost of what the program had written when the reading stopped."""
+    output, copy = pipe
+    os.write(copy, b"first\n")
+    os.write(copy, b"last\n")
+    end(output)
+
+    assert "first\nlast\n\n" == output.text()  # the last line is what ended the reading
 
 
 @pytest.mark.parametrize("terminal", [False, True])
