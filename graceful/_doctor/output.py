@@ -17,6 +17,9 @@ _CODES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
 
+#: The bytes that a pipe holds; see pipe(7).
+_FULL = 65536
+
 
 def plain(text: str) -> str:
     """The text without codes for a terminal, which nothing looks for and which a report must not send to another one."""
@@ -84,18 +87,20 @@ class Output:
                 os.close(descriptor)
 
     def _stop_reading(self) -> int:
-        """End the thread, by a line that it reads last; returns a writing end of our own, which does not block."""
+        """End the thread, which a line wakes, and read the rest; returns a writing end of our own, which does not block."""
         self._stopped = True
         # A copy of `write_end` would share its flags with the program, which must not become non-blocking.
         writer = os.open(f"/proc/self/fd/{self._read_end}", os.O_WRONLY | os.O_NONBLOCK)
-        os.write(writer, b"\n")
+        with contextlib.suppress(BlockingIOError):  # it is full, and wakes the thread, too
+            os.write(writer, b"\n")
         self._thread.join()
+        os.set_blocking(self._read_end, False)
+        with contextlib.suppress(BlockingIOError):
+            self._got += os.read(self._read_end, _FULL)
         return writer
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
-            while chunk := os.read(self._read_end, 65536):
+            while not self._stopped and (chunk := os.read(self._read_end, _FULL)):
                 self._got += chunk
-                if self._stopped:  # a line of our own is the last one
-                    break
                 self._wrote_at = now()

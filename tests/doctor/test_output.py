@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -79,7 +81,22 @@ def test_what_was_written_just_before_arrives(pipe: tuple[Output, int], end: Cal
     os.write(copy, b"last\n")
     end(output)
 
-    assert "first\nlast\n\n" == output.text()  # the last line is what ended the reading
+    assert "first\nlast" == output.text().rstrip("\n")
+
+
+@pytest.mark.parametrize("end", [Output.close_reader, Output.fill])
+def test_a_program_that_never_stops_writing(end: Callable[[Output], None]) -> None:
+    """Its pipe is full again as soon as it has been read."""
+    output = Output()
+    with subprocess.Popen(["yes"], stdout=output.write_end, stderr=subprocess.DEVNULL) as program:
+        output.begin()
+        while not output.text():
+            time.sleep(0.001)
+        end(output)
+        program.kill()
+
+    assert output.text().startswith("y\ny\n")
+    output.close()
 
 
 @pytest.mark.parametrize("terminal", [False, True])
