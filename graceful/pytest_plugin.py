@@ -10,6 +10,7 @@ the fixture is used, and at its top nothing that pytest has not imported itself.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import textwrap
@@ -230,8 +231,8 @@ def _defaults(config: pytest.Config) -> dict[str, Any]:
             raise pytest.UsageError(f"{setting} must be of type {kind.__name__}: {error}") from None
         if value is None:
             continue
-        if not value >= lowest:
-            raise pytest.UsageError(f"{setting} must be at least {lowest}, got {value}")
+        if not lowest <= value < math.inf:
+            raise pytest.UsageError(f"{setting} must be at least {lowest} and finite, got {value}")
         set_values[name] = value
     if hasattr(
         config, "workerinput"

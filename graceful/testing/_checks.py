@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from graceful._core.errors import Interrupted
 from graceful._core.types import EventKind, Outcome, Verdict, describe
@@ -44,15 +44,18 @@ def _is_clean_end(raised: BaseException) -> bool:
     return isinstance(raised, Interrupted) and raised.signal == signal.SIGTERM
 
 
-def violations(result: Result, hooks: list[Hook], grace: float, injection: Injection) -> Iterator[str]:
+def violations(
+    result: Result, hooks: list[Hook], grace: float, injection: Injection, late: Sequence[Hook] = ()
+) -> Iterator[str]:
     """
     Sentences that say what does not hold.
 
     Args:
         result: The run.
-        hooks: The hooks of the app, in the order of registration.
+        hooks: The hooks of the app before the run, in the order of registration.
         grace: What the app was given for its shutdown, in seconds.
         injection: The faults, with what was raised while the app could hear of it.
+        late: The hooks that were registered in the run.
     """
     yield from _in_time(result, grace)
     yield from (f"left behind: {each}" for each in result.left)
@@ -60,8 +63,8 @@ def violations(result: Result, hooks: list[Hook], grace: float, injection: Injec
     if cut_short or not any(event.kind is EventKind.STOPPING for event in result.events):
         return
     yield from _released(result, hooks)
-    yield from _once(result, hooks)
-    yield from _in_order(result, hooks)
+    yield from _once(result, [*hooks, *late])
+    yield from _in_order(result, hooks, late)
     report = result.report
     killed = result.raised is None and result.exit_status < 0  # by a signal that came when the app was over
     if not (killed and report is None):  # else it came before anybody could be told
@@ -112,10 +115,14 @@ def _once(result: Result, hooks: list[Hook]) -> Iterator[str]:
             yield f"shutdown hook {key[0]} was registered {count} times and ran or was skipped {ended[key]} times"
 
 
-def _in_order(result: Result, hooks: list[Hook]) -> Iterator[str]:
-    """Of the hooks without `after=`, one begins when the one before has ended. So they end in the order in which they begin."""
+def _in_order(result: Result, hooks: list[Hook], late: Sequence[Hook]) -> Iterator[str]:
+    """
+    Of the hooks without `after=`, one begins when the one before has ended. So they end in the order in which they begin.
+
+    When a late one begins depends on when it was registered.
+    """
     cleanup = [hook for hook in reversed(hooks) if hook.stage in (Stage.CLEANUP, Stage.RESOURCE)]
-    others = {_key(hook) for hook in cleanup if hook.after is not None}
+    others = {_key(hook) for hook in [*late, *(each for each in cleanup if each.after is not None)]}
     chain = [_key(hook) for hook in cleanup if _key(hook) not in others]
     known = {*chain}
     ended = [key for key in _cleaned_up(result) if key in known]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import inspect
 import multiprocessing
 import sys
 import warnings
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graceful._core import clock
+from graceful._hooks.hook import described
 from graceful._observe.log import silence
 from graceful.testing._schedule import SHUTDOWN_FAULTS, Fault, Schedule, all_schedules
 from graceful.testing._simulate import Entrance, check_entrance, checked_time, in_thread
@@ -113,6 +115,8 @@ def explore(
             before, and that has more hooks since then.
     """
     check_entrance(entrance)
+    if inspect.iscoroutinefunction(check):
+        raise TypeError(f"check= is called and not awaited, got the coroutine function {described(check)}: write `def`")
     for name, value, least in (("pairs", pairs, 0), ("most_steps", most_steps, 1), ("processes", processes, 1)):
         _check_count(name, value, least)
     tried = [Fault(each) for each in _listed("faults", faults, "[Fault.SIGTERM]")]
@@ -231,7 +235,7 @@ def _size(schedule: Schedule) -> tuple[int, int]:
 
 def _kind(violation: Violation) -> str:
     """Violations of one kind have the same first message, but for numbers and addresses."""
-    return "".join(each for each in violation.messages[0] if not each.isdigit())[:60]
+    return "".join(each for each in violation.messages[0] if not each.isdigit())[:200]
 
 
 def _shrink(trials: Trials, schedule: Schedule, violation: Violation) -> Violation:

@@ -267,7 +267,8 @@ def _where(simulation: Simulation, handle: Any) -> str:
     owner = handle_owner(handle)
     tasks: list[asyncio.Task[Any]] = [owner] if isinstance(owner, asyncio.Task) else []
     main = simulation.main_task()
-    for task in [*tasks, *([main] if main is not None else []), *simulation.loop_tasks()]:
+    tasks += [main] if main is not None else []
+    for task in [*tasks, *simulation.loop_tasks(), *simulation.hook_tasks()]:
         stack = () if task.done() else await_chain(task)
         lines = [line for line in stack if not is_in_standard_library(line)]
         if lines:

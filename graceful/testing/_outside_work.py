@@ -13,17 +13,20 @@ Of child processes, those count that the loop has started. Others may live as lo
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import thread as pool
 from typing import Any
 
 from graceful._core import clock
+from graceful._core.frames import THREAD_PREFIX
 from graceful._loop.executor import EXECUTOR_THREAD
 
 __all__ = ["LOOK", "OutsideWork"]
@@ -31,6 +34,9 @@ __all__ = ["LOOK", "OutsideWork"]
 #: Seconds of real time between two looks at whether a thread or a child process still works; and for which a thread counts
 #: as working after its job, because its result is still on the way.
 LOOK = 0.02
+
+#: How many looks in a row must find that a thread waits for something, before it counts as one that does not end.
+_LOOKS = 3
 
 
 class OutsideWork:
@@ -48,6 +54,14 @@ class OutsideWork:
         self._jobs: set[object] = set()
         self._ended_at = -math.inf
         self._children: list[Any] = []
+        self._older = frozenset(threading.enumerate())
+        _going_on.add(self)
+        if len(_going_on) > 1:
+            _together.update(_going_on)
+
+    def end(self) -> None:
+        """The simulation is over."""
+        _going_on.discard(self)
 
     def job(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function, which is work as long as it runs."""
@@ -74,6 +88,16 @@ class OutsideWork:
         self._ended_at = clock.real()
         self._jobs.discard(job)
 
+    @contextlib.contextmanager
+    def starting_child(self) -> Generator[None]:
+        """A child process is being started; or, if that is broken off, is killed and waited for."""
+        job = object()
+        self._jobs.add(job)
+        try:
+            yield
+        finally:
+            self._remove(job)
+
     def child(self, connected: tuple[Any, Any]) -> tuple[Any, Any]:
         """A child process, by its transport and protocol, which are returned."""
         self._children.append(connected[0])
@@ -83,6 +107,22 @@ class OutsideWork:
         """The child processes that still run; those that have ended are not reaped."""
         pids = [child.get_pid() for child in self._children if child.get_returncode() is None]
         return [pid for pid in pids if not _has_ended(pid)]
+
+    def threads_left(self) -> list[str]:
+        """
+        The threads that have come and not ended, by name. One that was told to end gets the moment that it needs for that.
+
+        Nobody can tell whose they are while another simulation runs: then there are none.
+        """
+        waits_until, looks = clock.real() + 10 * LOOK, 0
+        while self not in _together:
+            left = [thread for thread in threading.enumerate() if thread not in self._older and not _is_own(thread)]
+            # One that waits for a lock does not end by itself; it may do so for a moment, though.
+            looks = looks + 1 if all(_waits_for_lock(thread.native_id) for thread in left) else 0
+            if not left or looks == _LOOKS or clock.real() > waits_until:
+                return [thread.name for thread in left]
+            time.sleep(LOOK / 20)
+        return []
 
     def going_on(self) -> bool:
         """Whether anything works, or has just ended."""
@@ -105,6 +145,11 @@ class OutsideWork:
         return thread.name == EXECUTOR_THREAD or not (thread.daemon if idle is None else idle)
 
 
+#: The simulations that run now, and those beside which another one has run.
+_going_on: weakref.WeakSet[OutsideWork] = weakref.WeakSet()
+_together: weakref.WeakSet[OutsideWork] = weakref.WeakSet()
+
+
 class _Counted:
     """Passes on what is submitted to an executor, and tells which job came of it."""
 
@@ -117,6 +162,10 @@ class _Counted:
         job: Future[Any] = self._executor.submit(func, *args)
         self._on_submit(job)
         return job
+
+
+def _is_own(thread: threading.Thread) -> bool:
+    return thread.name.startswith(THREAD_PREFIX)
 
 
 def _older_threads() -> set[threading.Thread]:

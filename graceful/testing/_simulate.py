@@ -18,9 +18,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from typing_extensions import override
 
 from graceful._app import App
-from graceful._core.asyncio_private import handle_code
+from graceful._core.asyncio_private import abandon_silently, handle_code
 from graceful._core.errors import Interrupted
-from graceful._core.frames import THREAD_PREFIX, await_chain
+from graceful._core.frames import await_chain
 from graceful._core.marks import is_own_code
 from graceful._core.types import Event, EventKind
 from graceful._hooks.hook import described, local_name
@@ -247,6 +247,7 @@ class Simulation(Happenings):
         self.stuck = ""
         self._interrupts = 0
         self._held: list[asyncio.Task[Any]] = []
+        self._owners: set[asyncio.Task[Any]] = set()
 
     # --- what happens from outside ---------------------------------------------------------------------------------
 
@@ -269,8 +270,9 @@ class Simulation(Happenings):
         return self._stop_with(StillRunning, why, cure)
 
     def _stop_with(self, kind: type[NothingToWaitFor | StillRunning], why: str, cure: str) -> BaseException:
-        where = "It waits in:" + "".join(f"\n  {_where(task)}" for task in self.loop_tasks())
-        self.error, self.stuck = kind(f"{why}; {cure}. {where}"), f"{why}. {where}"
+        lines = [f"\n  {_where(task)}" for task in self.loop_tasks()]
+        where = f". It waits in:{''.join(lines)}" if lines else ""
+        self.error, self.stuck = kind(f"{why}; {cure}{where}"), f"{why}{where}"
         return ProcessEnded(KILLED, "")  # nothing else would end it
 
     def act(self, action: Action) -> None:
@@ -326,9 +328,15 @@ class Simulation(Happenings):
         until = self._process.may_block_until()
         self.loop.advance_to(until if until < math.inf else self.loop.now + 5)
 
+    def hook_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the app's hooks that run now."""
+        run = None if self.app is None else self.app._run
+        running = () if run is None else run.active.running()
+        return [each.task for each in running if each.task is not None]
+
     def loop_tasks(self) -> list[asyncio.Task[Any]]:
         """The tasks of the program that have not ended, main first."""
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done() and task not in self._owners]
         return sorted(tasks, key=lambda task: (task is not self.main, task.get_name()))
 
     # --- the run ---------------------------------------------------------------------------------------------------
@@ -344,7 +352,6 @@ class Simulation(Happenings):
         self.loop = VirtualLoop(self)
         if is_silent():
             self.loop.be_silent()
-        threads = {*threading.enumerate()}
         observer = self._events.append
         earlier = None
         if self.app is not None:
@@ -363,9 +370,13 @@ class Simulation(Happenings):
                 raised = error
             took = self.loop.now
             self.loop.close()
+            left = [] if self._ended is not None else self._left()
             if (app := self.app) is not None:
                 app._observers.remove(observer)
-            left = [] if self._ended is not None else self._left(threads)
+                if self._ended is not None and app._run is not None:
+                    app._run_ended(app._run)  # a block that nobody has left: in the next process it does not run
+            if inspect.iscoroutine(self._main) and inspect.getcoroutinestate(self._main) == inspect.CORO_CREATED:
+                self._main.close()  # it was ended before main began
         remains = Remains(self.loop, all_tasks=self._ended is not None or bool(left))
         if self._ended is not None:
             self._ended.with_traceback(None)  # until now it held the tasks; its frames would hold the result, too
@@ -391,10 +402,10 @@ class Simulation(Happenings):
         forced = self._ended is not None and self._ended.words
         return None if report is earlier or forced else report
 
-    def _left(self, threads: set[threading.Thread]) -> list[str]:
+    def _left(self) -> list[str]:
         left = [f"task {task!r}" for task in self.loop_tasks()]
         left += [f"timer {timer!r}" for timer in self.loop.timers_left if not _is_own(timer)]
-        left += [f"thread {thread.name}" for thread in threading.enumerate() if _is_new(thread, threads)]
+        left += [f"thread {name}" for name in self.loop.threads_left()]
         left += [f"child process {pid}" for pid in self.loop.children_left()]
         return left
 
@@ -422,9 +433,20 @@ class Simulation(Happenings):
             task.cancel()
         if rest:
             # `asyncio.run` waits for ever for a task that swallows its cancellation; in here that is left behind.
-            self.loop.run_until_complete(asyncio.wait(rest, timeout=_LAST))
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self._complete(asyncio.wait(rest, timeout=_LAST))
+        self._complete(self.loop.shutdown_asyncgens())
+        self._complete(self.loop.shutdown_default_executor())
+
+    def _complete(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run what is the owner's and not the program's, which a Ctrl-C may leave behind."""
+        task = self.loop.create_task(coroutine)
+        self._owners.add(task)
+        try:
+            self.loop.run_until_complete(task)
+        except BaseException:
+            abandon_silently(task)
+            coroutine.close()
+            raise
 
     async def _enter(self) -> Any:
         if self.app is None:
@@ -459,10 +481,6 @@ class Simulation(Happenings):
             raise KeyboardInterrupt
 
 
-def _is_new(thread: threading.Thread, before: set[threading.Thread]) -> bool:
-    return thread not in before and not thread.name.startswith(THREAD_PREFIX)
-
-
 def _retrieve(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
@@ -470,13 +488,13 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 
 def _where(task: asyncio.Task[Any]) -> str:
     stack = await_chain(task)
-    return f"task {task.get_name()!r} at {' < '.join(reversed(stack))}" if stack else repr(task)
+    return f"task {task.get_name()!r}" + (f" at {' < '.join(reversed(stack))}" if stack else "")
 
 
 def _is_own(timer: asyncio.TimerHandle) -> bool:
-    """Whether it is the package's, or that of an `asyncio.sleep`, whose task is what is left."""
+    """Whether it is the package's, or that of an `asyncio.sleep` or `wait`, whose task is what is left."""
     code = handle_code(timer)
-    if code is not None and code.co_name == "_set_result_unless_cancelled":
+    if code is not None and code.co_name in ("_set_result_unless_cancelled", "_release_waiter"):
         return True
     return code is not None and is_own_code(code)
 

@@ -75,12 +75,13 @@ class Trial:
     Attributes:
         schedule: Its faults.
         steps: How many steps the loop took.
-        startups: How many startup hooks and resources there are.
-        hooks: How many shutdown hooks and resources there are.
+        startups: How many startup hooks and resources there are before it begins.
+        hooks: How many shutdown hooks and resources there are before it begins.
         where: Where the program was at the first fault; empty: nowhere that can be named.
         killed: Whether SIGKILL has ended it: then the system closes what is open.
         violation: What does not hold; `None`: everything does.
         leaves: Whether it has left something behind.
+        timeline: What happened, a line each, where that was asked for.
         sound: Whether the program works, as far as a run without a fault can tell.
     """
 
@@ -93,6 +94,7 @@ class Trial:
     violation: Violation | None
     leaves: bool = False
     sound: bool = True
+    timeline: str = field(default="", repr=False)
 
 
 class Trials:
@@ -141,20 +143,21 @@ class Trials:
 
     def _judge(self, schedule: Schedule) -> Trial:
         with _leftovers() as left:
-            trial = self._run(schedule)
+            trial = self._run(schedule, with_timeline=True)
         if not left or trial.killed:
             return trial
         before = () if trial.violation is None else trial.violation.messages
-        timeline = "" if trial.violation is None else trial.violation.timeline
         story = _story(schedule, trial.where, trial.steps)
-        return replace(trial, violation=Violation(schedule.token, story, (*before, *left), timeline), leaves=True)
+        violation = Violation(schedule.token, story, (*before, *left), trial.timeline)
+        return replace(trial, violation=violation, leaves=True)
 
-    def _run(self, schedule: Schedule) -> Trial:
+    def _run(self, schedule: Schedule, *, with_timeline: bool = False) -> Trial:
         if self._stopped[0]:
             raise KeyboardInterrupt
         app, main, state = _made(self._make())
         hooks = [*app._hooks()]
         self._check_hooks(app, len(hooks))
+        counts = len(startup_hooks(app)), len(shutdown_hooks(app))
         injection = Injection(schedule, app, self._entrance)
         until = self._until + app._settings.grace + _LONGEST
         simulation = Simulation(
@@ -167,7 +170,8 @@ class Trials:
             if simulation.stuck:
                 messages = [simulation.stuck]
             else:
-                messages += violations(result, hooks, app._settings.grace, injection)
+                late = [hook for hook in app._hooks() if hook not in hooks]
+                messages += violations(result, hooks, app._settings.grace, injection, late)
                 messages += _checked(self._check, result)
                 messages += injection.missed(result.steps) if schedule in self._expected else ()
         finally:
@@ -176,9 +180,11 @@ class Trials:
         if messages:
             story = _story(schedule, injection.where, result.steps)
             violation = Violation(schedule.token, story, tuple(messages), result.timeline())
-        counts = len(startup_hooks(app)), len(shutdown_hooks(app))
         killed = result.exit_status == KILLED
-        return Trial(schedule, result.steps, *counts, injection.where, killed, violation, bool(result.left), sound)
+        timeline = result.timeline() if with_timeline else ""
+        return Trial(
+            schedule, result.steps, *counts, injection.where, killed, violation, bool(result.left), sound, timeline
+        )
 
     def _check_hooks(self, app: App, count: int) -> None:
         if self._hooks.setdefault(app, count) != count:

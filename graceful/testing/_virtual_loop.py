@@ -104,11 +104,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @override
     async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
-        return self._work.child(await super().subprocess_exec(*args, **kwargs))
+        with self._work.starting_child():
+            return self._work.child(await super().subprocess_exec(*args, **kwargs))
 
     @override
     async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
-        return self._work.child(await super().subprocess_shell(*args, **kwargs))
+        with self._work.starting_child():
+            return self._work.child(await super().subprocess_shell(*args, **kwargs))
 
     @override
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
@@ -122,10 +124,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def close(self) -> None:
         self.timers_left += timers_of(self)
         super().close()
+        self._work.end()
 
     def children_left(self) -> list[int]:
         """The child processes that still run."""
         return self._work.children_left()
+
+    def threads_left(self) -> list[str]:
+        """The threads of the program that have not ended, by name; empty where another simulation runs: they may be its own."""
+        return self._work.threads_left()
 
     def be_silent(self) -> None:
         """From now on nothing is reported: the process has ended, and what is left of it is destroyed."""

@@ -270,9 +270,10 @@ def test_the_settings_in_pyproject(pytester: pytest.Pytester, table: str) -> Non
         (["--graceful-replay", "SIGTERM@0"], "--graceful-replay: 'SIGTERM@0' has a place below 1"),
         (["--graceful-replay", ""], "--graceful-replay: '' is not a token"),
         (["-o", "graceful_processes=two"], "graceful_processes must be of type int"),
-        (["-o", "graceful_processes=0"], "graceful_processes must be at least 1, got 0"),
-        (["-o", "graceful_pairs=-1"], "graceful_pairs must be at least 0, got -1"),
-        (["-o", "graceful_until=nan"], "graceful_until must be at least 0, got nan"),
+        (["-o", "graceful_processes=0"], "graceful_processes must be at least 1 and finite, got 0"),
+        (["-o", "graceful_pairs=-1"], "graceful_pairs must be at least 0 and finite, got -1"),
+        (["-o", "graceful_until=nan"], "graceful_until must be at least 0 and finite, got nan"),
+        (["-o", "graceful_until=inf"], "graceful_until must be at least 0 and finite, got inf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
