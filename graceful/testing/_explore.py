@@ -86,7 +86,8 @@ def explore(
     Find out whether a program ends well, whatever happens at whichever step.
 
     Without a fault it must work: it is a violation if it then raises anything but `SystemExit` with status 0, or the
-    `Interrupted` of the signal that `until` sends, or if a hook fails. Nothing else is tried then.
+    `Interrupted` of the signal that `until` sends, if a hook fails, or if it leaves something behind. Nothing else is tried
+    then.
 
     What a run leaves behind is a violation if the same run leaves it behind again, and not if it was opened once for the
     whole process.

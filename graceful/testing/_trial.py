@@ -149,7 +149,7 @@ class Trials:
         before = () if trial.violation is None else trial.violation.messages
         story = _story(schedule, trial.where, trial.steps)
         violation = Violation(schedule.token, story, (*before, *left), trial.timeline)
-        return replace(trial, violation=violation, leaves=True)
+        return replace(trial, violation=violation, leaves=True, sound=trial.sound and bool(schedule.faults))
 
     def _run(self, schedule: Schedule, *, with_timeline: bool = False) -> Trial:
         if self._stopped[0]:
@@ -166,7 +166,7 @@ class Trials:
         try:
             result = simulation.run(state)
             messages = [*unsound(result)] if not schedule.faults else []
-            sound = not messages and not simulation.stuck
+            sound = not messages and not simulation.stuck and (bool(schedule.faults) or not result.left)
             if simulation.stuck:
                 messages = [simulation.stuck]
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
 import threading
@@ -178,18 +179,53 @@ def test_where_a_fault_fell_in_a_startup_and_a_cleanup() -> None:
     assert (2, 1) == (waited.count("`pool` waited"), waited.count("`main` waited"))
 
 
+def leave_open() -> tuple[App, object]:
+    """A program that closes its file only if it comes so far."""
+
+    async def main() -> None:
+        file = open(__file__)  # noqa: ASYNC230, PTH123, SIM115 - what is left open
+        await asyncio.sleep(0.1)
+        file.close()
+
+    return App("orders"), main
+
+
+def leave_always() -> tuple[App, object]:
+    """A program that never closes it."""
+
+    async def main() -> None:
+        open(__file__)  # noqa: ASYNC230, PTH123, SIM115 - what is left open
+
+    return App("orders"), main
+
+
+def leave_task() -> tuple[App, object]:
+    """A program with a task that swallows its cancellation."""
+
+    async def work() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(work()).add_done_callback(print)
+        await asyncio.sleep(0)
+
+    return App("orders", grace=1), main
+
+
+@pytest.mark.parametrize("make", [leave_always, leave_task])
+def test_a_program_that_always_leaves_something_behind(make) -> None:
+    """That is told once, and nothing else is tried: each other run would only say it again, and take its time."""
+    explored = explore(make)
+    assert (1, 1) == (explored.runs, explored.failed)
+    assert explored.violations[0].token == "none"
+
+
 def test_what_is_left_behind_is_told_with_its_timeline() -> None:
     """Also where nothing else is wrong."""
 
-    def make() -> tuple[App, object]:
-        async def main() -> None:
-            file = open(__file__)  # noqa: ASYNC230, PTH123, SIM115 - what is left open
-            await asyncio.sleep(0.1)
-            file.close()
-
-        return App("orders"), main
-
-    [violation] = explore(make, only=["SIGTERM@2"]).violations
+    [violation] = explore(leave_open, only=["SIGTERM@2"]).violations
     assert "ResourceWarning" in violation.messages[0]
     assert "stopping (SIGTERM)" in violation.timeline
 
