@@ -363,6 +363,9 @@ class App(Hooks):
             told(self)
 
     def _run_ended(self, run: Run) -> None:
+        """A run is over. Again: no effect, as where a block is closed whose process was only simulated, and has ended."""
+        if self._run is not run:
+            return
         leave_app(self)
         self._run = None
         self._stop_requested = False
