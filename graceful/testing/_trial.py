@@ -81,8 +81,8 @@ class Trial:
         killed: Whether SIGKILL has ended it: then the system closes what is open.
         violation: What does not hold; `None`: everything does.
         leaves: Whether it has left something behind.
-        timeline: What happened, a line each, where that was asked for.
         sound: Whether the program works, as far as a run without a fault can tell.
+        timeline: What happened, a line each, where that was asked for.
     """
 
     schedule: Schedule
