@@ -127,12 +127,12 @@ def explore(
     with silence(), warnings.catch_warnings(), _frozen():
         base = in_thread(lambda: trials.run(Schedule()), trials.stop)
         trials.expect_steps(base.steps)
-        if not base.sound:
+        if not base.works:
             chosen = []
         elif chosen is None:
             counts = base.steps, base.startups, base.hooks
             chosen = all_schedules(tried, *counts, pairs=pairs, seed=seed, most_steps=most_steps)
-        ran = [*([base] if only is None or not base.sound else []), *_run_all(trials, chosen, processes)]
+        ran = [*([base] if only is None or not base.works else []), *_run_all(trials, chosen, processes)]
         smallest = tuple(_smallest(trials, ran))
     failed = sum(each.violation is not None for each in ran)
     places = Counter(each.where for each in ran if each.where)

@@ -49,12 +49,10 @@ class OutsideWork:
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self._before = _older_threads()
-        self._busy_pools = {thread for thread in self._before if _pool_works(thread) is not None}
+        self._older = _older_threads()
         self._jobs: set[object] = set()
         self._ended_at = -math.inf
         self._children: list[Any] = []
-        self._older = frozenset(threading.enumerate())
         _going_on.add(self)
         if len(_going_on) > 1:
             _together.update(_going_on)
@@ -116,7 +114,8 @@ class OutsideWork:
         """
         waits_until, looks = clock.real() + 10 * LOOK, 0
         while self not in _together:
-            left = [thread for thread in threading.enumerate() if thread not in self._older and not _is_own(thread)]
+            new = [thread for thread in threading.enumerate() if thread not in self._older]
+            left = [thread for thread in new if not thread.name.startswith(THREAD_PREFIX)]
             # One that waits for a lock does not end by itself; it may do so for a moment, though.
             looks = looks + 1 if all(_waits_for_lock(thread.native_id) for thread in left) else 0
             if not left or looks == _LOOKS or clock.real() > waits_until:
@@ -130,10 +129,10 @@ class OutsideWork:
             self._children = [child for child in self._children if child.get_returncode() is None]
         if self._jobs or self._children or clock.real() - self._ended_at < LOOK:
             return True
-        for thread in [each for each in self._busy_pools if not _pool_works(each)]:  # its next job is a new one
-            self._busy_pools.discard(thread)
-            self._before.discard(thread)
-        return any(self._works(thread) for thread in threading.enumerate() if thread not in self._before)
+        for thread, worked in self._older.items():
+            if worked and not _pool_works(thread):
+                self._older[thread] = False  # its next job is a new one
+        return any(self._works(thread) for thread in threading.enumerate() if self._older.get(thread, False) is False)
 
     def _works(self, thread: threading.Thread) -> bool:
         in_pool = _pool_works(thread)
@@ -164,17 +163,16 @@ class _Counted:
         return job
 
 
-def _is_own(thread: threading.Thread) -> bool:
-    return thread.name.startswith(THREAD_PREFIX)
-
-
-def _older_threads() -> set[threading.Thread]:
-    """Those that there are now, without pools that have nothing to do; a worker may still be on its way back from a job."""
+def _older_threads() -> dict[threading.Thread, bool | None]:
+    """
+    The threads that there are now; with whether a pool's works on a job of before, on which its worker may be on its way back;
+    `None`: it belongs to no pool.
+    """
     looks_until = clock.real() + LOOK
     while True:
         works = {thread: _pool_works(thread) for thread in threading.enumerate()}
         if True not in works.values() or clock.real() > looks_until:
-            return {thread for thread in works if works[thread] is not False}
+            return works
         time.sleep(LOOK / 20)
 
 

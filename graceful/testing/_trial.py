@@ -96,6 +96,11 @@ class Trial:
     sound: bool = True
     timeline: str = field(default="", repr=False)
 
+    @property
+    def works(self) -> bool:
+        """Of a run without a fault: whether something can be learned with one."""
+        return self.sound and not self.leaves
+
 
 class Trials:
     """
@@ -149,7 +154,7 @@ class Trials:
         before = () if trial.violation is None else trial.violation.messages
         story = _story(schedule, trial.where, trial.steps)
         violation = Violation(schedule.token, story, (*before, *left), trial.timeline)
-        return replace(trial, violation=violation, leaves=True, sound=trial.sound and bool(schedule.faults))
+        return replace(trial, violation=violation, leaves=True)
 
     def _run(self, schedule: Schedule, *, with_timeline: bool = False) -> Trial:
         if self._stopped[0]:
@@ -166,7 +171,7 @@ class Trials:
         try:
             result = simulation.run(state)
             messages = [*unsound(result)] if not schedule.faults else []
-            sound = not messages and not simulation.stuck and (bool(schedule.faults) or not result.left)
+            sound = not messages and not simulation.stuck
             if simulation.stuck:
                 messages = [simulation.stuck]
             else:
@@ -177,11 +182,11 @@ class Trials:
         finally:
             injection.restore()
         violation = None
+        timeline = result.timeline() if messages or with_timeline else ""
         if messages:
             story = _story(schedule, injection.where, result.steps)
-            violation = Violation(schedule.token, story, tuple(messages), result.timeline())
+            violation = Violation(schedule.token, story, tuple(messages), timeline)
         killed = result.exit_status == KILLED
-        timeline = result.timeline() if with_timeline else ""
         return Trial(
             schedule, result.steps, *counts, injection.where, killed, violation, bool(result.left), sound, timeline
         )
